@@ -1,2 +1,280 @@
 // SPDX-License-Identifier: Apache-2.0
-//! platform
+//! How guest code runs and traps: one trait, several ways in.
+//!
+//! * **What it is.** A [`Platform`] makes address spaces; an [`AddressSpace`] is one stub process and
+//!   the guest memory in it; a [`Context`] is one stub thread, driven by exactly one sentry thread.
+//!   [`Context::switch`] runs guest code until it needs the kernel and says why as an [`Exit`].
+//! * **Invariants.** Guest memory is the stub's own: nothing of it is mapped here. Every change to it
+//!   is a host call that the stub thread of the calling [`Context`] carries out. What the stub or the
+//!   channel says is hostile input.
+//! * **What it deliberately does not know.** Tasks, inodes, OCI. It never calls up.
+#![deny(unsafe_code)]
+
+pub mod registers;
+
+use std::{fmt, os::fd::BorrowedFd, sync::Arc};
+
+use abi::{Errno, UserAddr, UserRange};
+use bitflags::bitflags;
+
+pub use registers::Registers;
+
+/// What went wrong between the sentry and its stubs. Guest mistakes are not errors but [`Exit`]s.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A host call of the sentry's own failed.
+    #[error("{call}: {source}")]
+    Host {
+        /// The call that failed, with the object it was about.
+        call: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The host lacks something that this platform cannot do without.
+    #[error("the host has no {feature}: {hint}")]
+    Unsupported {
+        /// What is missing.
+        feature: &'static str,
+        /// What the user can do about it.
+        hint: &'static str,
+    },
+    /// The stub process or thread is gone, or broke its protocol and was killed for it.
+    #[error("stub died: {reason}")]
+    StubDied {
+        /// What was seen.
+        reason: &'static str,
+    },
+}
+
+/// Makes address spaces. One per sandbox.
+pub trait Platform: Send + Sync + fmt::Debug {
+    /// `ptrace` or `systrap`.
+    fn name(&self) -> &'static str;
+
+    /// A fresh, empty address space with its first stub thread: what execve(2) needs. Taken from a
+    /// pool that a zygote fills, so it may be called from any thread at any time.
+    fn new_address_space(&self) -> Result<(Arc<dyn AddressSpace>, Box<dyn Context>), Error>;
+
+    /// Addresses that the guest may use. The stub lives above.
+    fn user_range(&self) -> UserRange;
+
+    /// Where the host's vDSO image (with its data pages before it) lies in every stub, if kept.
+    fn vdso(&self) -> Option<Vdso>;
+}
+
+/// The host's vDSO as it lies in every stub. It is above [`Platform::user_range`].
+#[derive(Debug, Clone, Copy)]
+pub struct Vdso {
+    /// The data pages (`[vvar]`).
+    pub data: UserRange,
+    /// The code pages (`[vdso]`), what `AT_SYSINFO_EHDR` names.
+    pub code: UserRange,
+}
+
+bitflags! {
+    /// How pages may be used.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+    pub struct Protection: u8 {
+        /// Loads.
+        const READ = 1;
+        /// Stores.
+        const WRITE = 2;
+        /// Instruction fetches.
+        const EXECUTE = 4;
+    }
+}
+
+/// What a new mapping shows.
+#[derive(Debug, Clone, Copy)]
+pub enum Backing<'a> {
+    /// Zeroes, private to this address space (and copied on fork).
+    Anonymous,
+    /// A host file, from `offset` on; writes go to private copies.
+    Private {
+        /// A file with no more rights than the guest's own open had. Duplicated into the stub only
+        /// for the length of the call.
+        file: BorrowedFd<'a>,
+        /// Page-aligned.
+        offset: u64,
+    },
+    /// A host file, from `offset` on; writes go to the file.
+    Shared {
+        /// As above.
+        file: BorrowedFd<'a>,
+        /// Page-aligned.
+        offset: u64,
+    },
+}
+
+bitflags! {
+    /// What else a mapping asks for.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct MapOptions: u8 {
+        /// `MAP_POPULATE`.
+        const POPULATE = 1;
+        /// `MAP_NORESERVE`.
+        const NORESERVE = 2;
+        /// `MAP_GROWSDOWN`.
+        const GROWS_DOWN = 4;
+        /// `MAP_LOCKED`.
+        const LOCKED = 8;
+    }
+}
+
+/// Why a host call on guest memory did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum HostCallError {
+    /// The host refused; the guest may be told so.
+    #[error("the host refused: {0}")]
+    Refused(Errno),
+    /// The stub is lost.
+    #[error(transparent)]
+    Lost(#[from] Error),
+}
+
+/// One stub process: guest memory, seen from anywhere in the sentry.
+pub trait AddressSpace: Send + Sync + fmt::Debug {
+    /// Copies from guest memory as far as it is readable: returns the bytes copied, which are fewer
+    /// than asked for exactly when the next one would fault. `process_vm_readv(2)`; the stub need not
+    /// stand still. A space that is gone reads nothing.
+    fn read(&self, addr: UserAddr, to: &mut [u8]) -> usize;
+
+    /// Copies into guest memory as far as it is writable; as [`AddressSpace::read`].
+    fn write(&self, addr: UserAddr, from: &[u8]) -> usize;
+
+    /// As [`AddressSpace::write`], but also through read-only private pages: for a debugger.
+    fn poke(&self, addr: UserAddr, from: &[u8]) -> usize;
+
+    /// Kills the stub process. Contexts in it report [`Exit::Died`]. Idempotent.
+    fn kill(&self);
+
+    /// The host's process number of the stub; for logs and for tests.
+    fn host_pid(&self) -> i32;
+}
+
+/// One stub thread. Owned and driven by one sentry thread.
+///
+/// All methods but [`Context::switch`] want the guest stopped, which it is between switches.
+pub trait Context: Send + fmt::Debug {
+    /// Runs guest code with `registers` until it needs the kernel, and leaves its registers there.
+    ///
+    /// After [`Exit::Syscall`], `registers.orig_rax` is the number and `rip` stands behind the
+    /// instruction; `rcx` and `r11` are clobbered as by the hardware.
+    fn switch(&mut self, registers: &mut Registers) -> Result<Exit, Error>;
+
+    /// The part that another thread may own.
+    fn interrupter(&self) -> Interrupter;
+
+    /// The address space this thread runs in.
+    fn space(&self) -> &Arc<dyn AddressSpace>;
+
+    /// Maps `range` (replacing what was there).
+    fn map(
+        &mut self,
+        range: UserRange,
+        protection: Protection,
+        backing: Backing<'_>,
+        options: MapOptions,
+    ) -> Result<(), HostCallError>;
+
+    /// Unmaps `range`.
+    fn unmap(&mut self, range: UserRange) -> Result<(), HostCallError>;
+
+    /// Changes the protection of mapped pages.
+    fn protect(&mut self, range: UserRange, protection: Protection) -> Result<(), HostCallError>;
+
+    /// Moves and resizes the mapping of `from` to `to` (`MREMAP_MAYMOVE | MREMAP_FIXED` where the
+    /// starts differ). `keep` leaves the old range mapped and empty (`MREMAP_DONTUNMAP`).
+    fn remap(&mut self, from: UserRange, to: UserRange, keep: bool) -> Result<(), HostCallError>;
+
+    /// madvise(2) with an advice number that the sentry has checked.
+    fn advise(&mut self, range: UserRange, advice: i32) -> Result<(), HostCallError>;
+
+    /// msync(2) with checked flags.
+    fn sync(&mut self, range: UserRange, flags: i32) -> Result<(), HostCallError>;
+
+    /// mincore(2): one byte a page into `to`, which has one byte for each page of `range`.
+    fn residency(&mut self, range: UserRange, to: &mut [u8]) -> Result<(), HostCallError>;
+
+    /// membarrier(2) with a checked command, carried out in the stub.
+    fn membarrier(&mut self, command: i32, flags: u32) -> Result<i32, HostCallError>;
+
+    /// Copies from guest memory by the cheapest door; semantics of [`AddressSpace::read`].
+    fn read(&mut self, addr: UserAddr, to: &mut [u8]) -> usize;
+
+    /// Copies into guest memory by the cheapest door; semantics of [`AddressSpace::write`].
+    fn write(&mut self, addr: UserAddr, from: &[u8]) -> usize;
+
+    /// A new thread in the same address space, stopped, with this one's floating-point state. Its
+    /// first switch decides where it runs.
+    fn spawn_thread(&mut self) -> Result<Box<dyn Context>, Error>;
+
+    /// A copy of this address space with one stopped thread in it that has this one's
+    /// floating-point state: a host fork, so memory is copied on write by the host.
+    fn fork(&mut self) -> Result<Box<dyn Context>, Error>;
+
+    /// The extended state in the XSAVE standard format, as a signal frame carries it (with the
+    /// `FP_XSTATE_MAGIC1` software-reserved bytes filled in; `FP_XSTATE_MAGIC2` is not included).
+    fn extended_state(&mut self) -> Result<Vec<u8>, Error>;
+
+    /// Replaces the extended state. Bytes come from the guest (rt_sigreturn, PTRACE_SETREGSET):
+    /// sizes and reserved bits are checked, `EINVAL` otherwise, and nothing has changed then.
+    fn set_extended_state(&mut self, state: &[u8]) -> Result<(), HostCallError>;
+
+    /// The state of a new program: FNINIT and MXCSR's default.
+    fn reset_extended_state(&mut self) -> Result<(), Error>;
+
+    /// Ends the stub thread (and its process, if it was the last). Never blocks for long.
+    fn exit(self: Box<Self>);
+}
+
+/// Why guest code stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It made a system call.
+    Syscall,
+    /// It did something that Linux answers with a signal.
+    Fault(Fault),
+    /// Somebody called [`Interrupter::interrupt`]. May come without a cause.
+    Interrupted,
+    /// The stub is gone: killed by the host (out of memory), by [`AddressSpace::kill`], or for
+    /// breaking its protocol. The raw wait status where known.
+    Died(i32),
+}
+
+/// A hardware exception in guest code, in the words of siginfo_t and of `struct sigcontext`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGTRAP.
+    pub signal: i32,
+    /// `si_code`.
+    pub code: i32,
+    /// `si_addr`.
+    pub addr: u64,
+    /// The exception's number (`trapno`).
+    pub trap_no: u64,
+    /// The exception's error code (`err`).
+    pub error_code: u64,
+}
+
+/// Makes one [`Context::switch`] return early. Cheap to clone; outlives the context harmlessly.
+#[derive(Clone)]
+pub struct Interrupter(Arc<dyn Fn() + Send + Sync>);
+
+impl Interrupter {
+    /// An interrupter that does `action`.
+    pub fn new(action: impl Fn() + Send + Sync + 'static) -> Interrupter {
+        Interrupter(Arc::new(action))
+    }
+
+    /// Makes the current or the next switch return [`Exit::Interrupted`] soon. Never blocks.
+    pub fn interrupt(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Interrupter")
+    }
+}
