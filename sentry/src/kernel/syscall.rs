@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a system call is to the kernel: a table handed in, and how a call can end.
+
+use abi::Errno;
+
+use crate::{task::Current, wait::Cut};
+
+/// How an interrupted call goes on once the signal is handled. Linux's private errnos by meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// Anew if the handler has `SA_RESTART`, else `EINTR` (`ERESTARTSYS`).
+    IfSaRestart,
+    /// Anew whatever the handler says (`ERESTARTNOINTR`).
+    Always,
+    /// Anew if no handler ran, else `EINTR` (`ERESTARTNOHAND`).
+    IfNoHandler,
+    /// By restart_syscall(2) with what is left of the time if no handler ran, else `EINTR`
+    /// (`ERESTART_RESTARTBLOCK`). The handler has left a restart block in [`Current`].
+    WithBlock,
+    /// `EINTR` always.
+    Never,
+}
+
+/// Why a handler did not return a value. Made only by `syscalls`, read only by [`super::syscall`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The call failed.
+    Fail(Errno),
+    /// A signal came first.
+    Restart(Restart),
+    /// The task ends: a wait status as wait4(2) gives it.
+    Exit(i32),
+    /// The registers are another program's already (execve, rt_sigreturn): leave them alone.
+    Reloaded,
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Stop {
+        Stop::Fail(errno)
+    }
+}
+
+/// What a handler returns.
+pub type SysResult<T = ()> = Result<T, Stop>;
+
+/// Says what an interruption means for a call: the author of each handler must choose.
+pub trait OrRestart<T> {
+    /// `Cut::Interrupted` becomes `restart`; a failure stays one.
+    fn or_restart(self, restart: Restart) -> SysResult<T>;
+}
+
+impl<T> OrRestart<T> for Result<T, Cut> {
+    fn or_restart(self, restart: Restart) -> SysResult<T> {
+        self.map_err(|cut| match cut {
+            Cut::Failed(errno) => Stop::Fail(errno),
+            Cut::Interrupted => Stop::Restart(restart),
+        })
+    }
+}
+
+/// The system-call table, as the kernel sees it: `syscalls` fills it, the binary hands it in.
+#[derive(Debug, Clone, Copy)]
+pub struct SyscallTable {
+    /// Carries out call `number` with six arguments. Unknown numbers are `ENOSYS`.
+    pub dispatch: fn(&mut Current, number: u64, args: [u64; 6]) -> SysResult<u64>,
+    /// The call's name.
+    pub name: fn(number: u64) -> Option<&'static str>,
+    /// One line in strace(1)'s format for a finished call. Called only while tracing.
+    pub trace: fn(&mut Current, number: u64, args: [u64; 6], result: &SysResult<u64>) -> String,
+}

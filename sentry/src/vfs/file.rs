@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an open file can do.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use abi::Errno;
+
+use super::{Caller, FileKind};
+use crate::{
+    io::{Sink, Source},
+    mm::Mappable,
+    wait::{Ready, Try, WaitQueue},
+};
+
+/// Where lseek(2) counts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "lseek(2)'s own words")]
+pub enum SeekFrom {
+    Start(i64),
+    Current(i64),
+    End(i64),
+    Data(i64),
+    Hole(i64),
+}
+
+/// Takes directory entries one by one.
+pub trait DirSink {
+    /// Offers an entry. `next` is the position behind it. `false`: it did not fit, stop here.
+    fn entry(&mut self, name: &[u8], inode: u64, kind: FileKind, next: u64) -> bool;
+}
+
+/// The file system's side of an open file. [`super::FileDescription`] holds position, flags and rights,
+/// and has checked them: a method that is called is permitted.
+///
+/// Everything answers at once; what would wait says [`Try::WouldBlock`], and [`FileOps::wait_queue`]
+/// tells of the change.
+pub trait FileOps: Send + Sync + fmt::Debug + Any {
+    /// Whether it has no position: pipes, sockets, terminals (`ESPIPE` from lseek and pread).
+    fn is_stream(&self) -> bool {
+        false
+    }
+
+    /// Reads at `offset` (streams ignore it). Zero bytes are the end of file.
+    fn read_at(&self, _sink: &mut dyn Sink, _offset: u64) -> Result<Try<usize>, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Writes at `offset` (streams ignore it).
+    fn write_at(&self, _source: &mut dyn Source, _offset: u64) -> Result<Try<usize>, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Writes at the end, whatever that is by then, and returns the bytes with the position behind them.
+    fn append(&self, _source: &mut dyn Source) -> Result<Try<(usize, u64)>, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// lseek(2): the new position. The VFS does `Start` and `Current` itself unless this is overridden
+    /// by [`FileOps::seeks_itself`].
+    fn seek(&self, _from: SeekFrom, _current: u64) -> Result<u64, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Whether every lseek(2) is to go through [`FileOps::seek`].
+    fn seeks_itself(&self) -> bool {
+        false
+    }
+
+    /// Offers directory entries from `position` on; returns the position to go on from.
+    fn read_entries(&self, _position: u64, _to: &mut dyn DirSink) -> Result<u64, Errno> {
+        Err(Errno::ENOTDIR)
+    }
+
+    /// What it is ready for now. Files without a wait queue are always ready.
+    fn ready(&self) -> Ready {
+        Ready::READABLE | Ready::WRITABLE
+    }
+
+    /// Who hears of changes of [`FileOps::ready`]; `None` where it never changes (epoll: `EPERM`).
+    fn wait_queue(&self) -> Option<WaitQueue> {
+        None
+    }
+
+    /// Whether opening is complete (a fifo waits for its peer). Asked after [`super::Inode::open`]
+    /// until it is done, unless `O_NONBLOCK`.
+    fn open_wait(&self) -> Result<Try<()>, Errno> {
+        Ok(Try::Done(()))
+    }
+
+    /// ioctl(2) beyond the generic ones.
+    fn ioctl(&self, _caller: &mut dyn Caller, _command: u32, _argument: u64) -> Result<u64, Errno> {
+        Err(Errno::ENOTTY)
+    }
+
+    /// fsync(2) and fdatasync(2).
+    fn sync(&self, _data_only: bool) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// fallocate(2) with checked arguments.
+    fn allocate(&self, _mode: u32, _offset: u64, _len: u64) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Contents for mmap(2) through this very open.
+    fn mappable(&self) -> Result<Arc<dyn Mappable>, Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    /// A host file that holds the contents at the same offsets, for copies that need not pass through
+    /// the sentry's memory.
+    fn host_file(&self) -> Option<Arc<std::os::fd::OwnedFd>> {
+        None
+    }
+
+    /// Each close(2) of a number that meant this description (Linux's `flush`).
+    fn flush(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// fcntl(2) `F_SETFL` changed the status flags.
+    fn status_changed(&self, _flags: abi::fcntl::OpenFlags) {}
+
+    /// The extra lines of `/proc/<pid>/fdinfo/<fd>`.
+    fn fdinfo(&self) -> String {
+        String::new()
+    }
+
+    /// For downcasts: a socket, an epoll instance, a pipe.
+    fn as_any(&self) -> &(dyn Any + Send + Sync);
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a file system offers: inodes, directories, extended attributes.
+//!
+//! One trait per role, so that a pipe need not say what it does as a directory. Methods may call the
+//! gofer, so they are never called under `InodeState` or below. They take `&self`: each file system
+//! locks what it must.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use abi::Errno;
+
+use super::FileOps;
+use crate::{creds::Credentials, mm::Mappable};
+
+/// What a file is (`S_IFMT`). It never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "inode(7)'s own words")]
+pub enum FileKind {
+    Regular,
+    Directory,
+    Symlink,
+    Fifo,
+    Socket,
+    CharDevice,
+    BlockDevice,
+    /// Neither: eventfd and its like, whose `st_mode` has no type.
+    Anonymous,
+}
+
+/// Seconds and nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[allow(missing_docs, reason = "says it")]
+pub struct Timestamp {
+    pub seconds: i64,
+    pub nanoseconds: u32,
+}
+
+/// What stat(2) and statx(2) tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributes {
+    /// `st_dev`.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits with set-id and sticky (`07777`).
+    pub permissions: u32,
+    /// `st_nlink`.
+    pub links: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// `st_rdev`, for devices.
+    pub special_device: u64,
+    /// `st_size`.
+    pub size: u64,
+    /// `st_blksize`.
+    pub block_size: u32,
+    /// `st_blocks`, in 512-byte units.
+    pub blocks: u64,
+    /// Last read.
+    pub accessed: Timestamp,
+    /// Last change of contents.
+    pub modified: Timestamp,
+    /// Last change of metadata.
+    pub changed: Timestamp,
+    /// Birth, where known.
+    pub created: Option<Timestamp>,
+}
+
+/// How a timestamp is to be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeChange {
+    /// `UTIME_NOW`.
+    Now,
+    /// To this.
+    To(Timestamp),
+}
+
+/// A change of attributes, already permitted. Fields that are `None` stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AttributeChange {
+    /// New permission bits (`07777`).
+    pub permissions: Option<u32>,
+    /// New owner.
+    pub uid: Option<u32>,
+    /// New group.
+    pub gid: Option<u32>,
+    /// New size: truncate or extend with a hole.
+    pub size: Option<u64>,
+    /// New access time.
+    pub accessed: Option<TimeChange>,
+    /// New modification time.
+    pub modified: Option<TimeChange>,
+}
+
+/// Where a symbolic link leads.
+#[derive(Debug, Clone)]
+pub enum LinkTarget {
+    /// A path to resolve.
+    Text(Vec<u8>),
+    /// Straight to a place, whatever the text says: `/proc/<pid>/{exe,cwd,root,fd/N}`.
+    Magic(super::Place),
+}
+
+/// What to make in a directory.
+#[derive(Debug, Clone)]
+pub enum NewNode<'a> {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link with this text.
+    Symlink(&'a [u8]),
+    /// A fifo.
+    Fifo,
+    /// A socket's name.
+    Socket,
+    /// A character device.
+    CharDevice(u64),
+    /// A block device.
+    BlockDevice(u64),
+}
+
+/// How rename(2) treats the new name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RenameMode {
+    /// Replaces it.
+    Replace,
+    /// `RENAME_NOREPLACE`.
+    NoReplace,
+    /// `RENAME_EXCHANGE`.
+    Exchange,
+    /// `RENAME_WHITEOUT`.
+    Whiteout,
+}
+
+/// A mounted file system's own state (Linux's superblock).
+pub trait Filesystem: Send + Sync + fmt::Debug {
+    /// The type, as `/proc/mounts` shows it.
+    fn name(&self) -> &'static str;
+
+    /// The root directory (or the file that a bind mount shows).
+    fn root(&self) -> Arc<dyn Inode>;
+
+    /// `st_dev` of its files.
+    fn device(&self) -> u64;
+
+    /// statfs(2).
+    fn statistics(&self) -> Result<abi::mount::StatFs, Errno>;
+
+    /// The options that `/proc/mounts` shows after `rw` or `ro`, each with its leading comma.
+    fn options(&self) -> String {
+        String::new()
+    }
+
+    /// syncfs(2).
+    fn sync(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Whether names found once may be believed without asking again. `false` makes each path walk
+    /// call [`Inode::revalidate`] (shared host directories, `/proc/<pid>`).
+    fn is_cacheable(&self) -> bool {
+        true
+    }
+}
+
+/// A file as its file system knows it.
+pub trait Inode: Send + Sync + fmt::Debug + Any {
+    /// What it is.
+    fn kind(&self) -> FileKind;
+
+    /// The file system it belongs to.
+    fn filesystem(&self) -> Arc<dyn Filesystem>;
+
+    /// Its attributes now.
+    fn attributes(&self) -> Result<Attributes, Errno>;
+
+    /// Changes attributes. `EPERM` where the file system has none to change, `EROFS` likewise.
+    fn set_attributes(&self, change: &AttributeChange) -> Result<(), Errno>;
+
+    /// Opens it. `flags` are open(2)'s, already permitted; creation and truncation have been dealt with.
+    /// `ENXIO` for sockets and for devices that nobody implements. Never blocks: a fifo's open that has
+    /// to wait for its peer does so through [`FileOps::open_wait`].
+    fn open(
+        self: Arc<Self>,
+        flags: abi::fcntl::OpenFlags,
+        creds: &Credentials,
+    ) -> Result<Box<dyn FileOps>, Errno>;
+
+    /// Its role as a directory.
+    fn as_directory(&self) -> Option<&dyn Directory> {
+        None
+    }
+
+    /// Its extended attributes, where it can have some.
+    fn as_xattrs(&self) -> Option<&dyn Xattrs> {
+        None
+    }
+
+    /// Where a symbolic link leads; `EINVAL` for anything else.
+    fn read_link(&self, _creds: &Credentials) -> Result<LinkTarget, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// Its contents for mmap(2); `ENODEV` where there are none.
+    fn mappable(&self) -> Result<Arc<dyn Mappable>, Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    /// Whether what a cached dentry says of this inode still holds. Only for file systems that are not
+    /// cacheable.
+    fn revalidate(&self) -> bool {
+        true
+    }
+
+    /// For downcasts within one file system.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// A directory's side of an inode. Names are checked: no slash, no NUL, not `.` or `..`, at most 255 bytes.
+pub trait Directory: Send + Sync {
+    /// The child of that name; `ENOENT` if there is none.
+    fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>, Errno>;
+
+    /// The chain of children named by `names`, as far as they are directories that one request can walk:
+    /// at least the first, or its error. A hint for file systems behind a gofer.
+    fn lookup_path(&self, names: &[&[u8]]) -> Result<Vec<Arc<dyn Inode>>, Errno> {
+        let first = names.first().ok_or(Errno::ENOENT)?;
+        Ok(vec![self.lookup(first)?])
+    }
+
+    /// Makes a child; `EEXIST` if the name is taken. The owner is `uid`, `gid` (set-group-id directories
+    /// have been considered); `permissions` have seen the umask.
+    fn create(
+        &self,
+        name: &[u8],
+        node: NewNode<'_>,
+        permissions: u32,
+        uid: u32,
+        gid: u32,
+    ) -> Result<Arc<dyn Inode>, Errno>;
+
+    /// Gives `inode` (of the same file system, not a directory) another name here.
+    fn link(&self, name: &[u8], inode: &Arc<dyn Inode>) -> Result<(), Errno>;
+
+    /// Takes the name of a non-directory away. `inode` is what the caller found there.
+    fn unlink(&self, name: &[u8], inode: &Arc<dyn Inode>) -> Result<(), Errno>;
+
+    /// Takes an empty directory away; `ENOTEMPTY` otherwise.
+    fn remove_directory(&self, name: &[u8], inode: &Arc<dyn Inode>) -> Result<(), Errno>;
+
+    /// Moves `inode` from `name` here to `new_name` in `new_parent` (of the same file system). Kinds and
+    /// ancestry have been checked; emptiness of a replaced directory has not (`ENOTEMPTY`).
+    fn rename(
+        &self,
+        name: &[u8],
+        inode: &Arc<dyn Inode>,
+        new_parent: &Arc<dyn Inode>,
+        new_name: &[u8],
+        replaced: Option<&Arc<dyn Inode>>,
+        mode: RenameMode,
+    ) -> Result<(), Errno>;
+
+    /// An unnamed regular file (`O_TMPFILE`).
+    fn create_unnamed(
+        &self,
+        _permissions: u32,
+        _uid: u32,
+        _gid: u32,
+    ) -> Result<Arc<dyn Inode>, Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+}
+
+/// xattr(7). Namespaces and permission are checked by the VFS; the file system says what it stores.
+pub trait Xattrs: Send + Sync {
+    /// The value; `ENODATA` if there is none.
+    fn get(&self, name: &[u8]) -> Result<Vec<u8>, Errno>;
+
+    /// Sets it; `create` and `replace` as `XATTR_CREATE` and `XATTR_REPLACE`.
+    fn set(&self, name: &[u8], value: &[u8], create: bool, replace: bool) -> Result<(), Errno>;
+
+    /// All names.
+    fn list(&self) -> Result<Vec<Vec<u8>>, Errno>;
+
+    /// Takes one away; `ENODATA` if there is none.
+    fn remove(&self, name: &[u8]) -> Result<(), Errno>;
+}

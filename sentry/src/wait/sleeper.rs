@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A thread's own place to sleep.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use abi::Errno;
+
+use super::{Ready, Registration, Try, WaitQueue, Wake};
+use crate::sync::{Condvar, Mutex, assert_none_held, levels};
+
+/// Why a wait ended without what was waited for.
+///
+/// There is deliberately no conversion into the handlers' error: a handler says by `or_restart` what
+/// an interruption means for its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The operation failed, or (`ETIMEDOUT`) the deadline passed.
+    Failed(Errno),
+    /// A signal is to be handled, or the task is to stop or die.
+    Interrupted,
+}
+
+impl From<Errno> for Cut {
+    fn from(errno: Errno) -> Cut {
+        Cut::Failed(errno)
+    }
+}
+
+#[derive(Default)]
+struct State {
+    woken: bool,
+    interrupted: bool,
+}
+
+/// Where one thread sleeps. Shared with those who wake it.
+#[derive(Default)]
+pub struct Sleeper {
+    state: Mutex<State, levels::Sleeper>,
+    changed: Condvar,
+}
+
+impl Sleeper {
+    /// A sleeper that is awake.
+    pub fn new() -> Arc<Sleeper> {
+        Arc::default()
+    }
+
+    /// Ends the current or the next sleep: something may have become ready.
+    pub fn wake_up(&self) {
+        self.state.lock().woken = true;
+        self.changed.notify_one();
+    }
+
+    /// Ends the current sleep, and every later one at once, with [`Cut::Interrupted`], until
+    /// [`Sleeper::clear_interrupt`]. Linux's `TIF_SIGPENDING` with its wake-up.
+    pub fn interrupt(&self) {
+        self.state.lock().interrupted = true;
+        self.changed.notify_one();
+    }
+
+    /// Sleeping works again. The caller has taken note of what interrupted it.
+    pub fn clear_interrupt(&self) {
+        self.state.lock().interrupted = false;
+    }
+
+    /// Whether [`Sleeper::interrupt`] stands.
+    pub fn is_interrupted(&self) -> bool {
+        self.state.lock().interrupted
+    }
+
+    /// Sleeps until woken, interrupted or `deadline`. `Ok` may come without a cause.
+    pub fn sleep(&self, deadline: Option<Instant>) -> Result<(), Cut> {
+        assert_none_held();
+        let mut state = self.state.lock();
+        loop {
+            if std::mem::take(&mut state.woken) {
+                return Ok(());
+            }
+            if state.interrupted {
+                return Err(Cut::Interrupted);
+            }
+            match deadline {
+                None => self.changed.wait(&mut state),
+                Some(at) => {
+                    if self.changed.wait_until(&mut state, at) && !state.woken {
+                        return Err(Cut::Failed(Errno::ETIMEDOUT));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tries `attempt` until it is done, sleeping on `queues` for `interest` in between.
+    ///
+    /// The attempt runs once before anybody sleeps, even when interrupted: what is ready is taken.
+    pub fn until<T>(
+        self: &Arc<Self>,
+        queues: &[&WaitQueue],
+        interest: Ready,
+        deadline: Option<Instant>,
+        mut attempt: impl FnMut() -> Result<Try<T>, Errno>,
+    ) -> Result<T, Cut> {
+        if let Try::Done(value) = attempt()? {
+            return Ok(value);
+        }
+        let _places: Vec<Registration> = queues
+            .iter()
+            .map(|queue| queue.register(Arc::clone(self) as Arc<dyn Wake>, interest))
+            .collect();
+        loop {
+            if let Try::Done(value) = attempt()? {
+                return Ok(value);
+            }
+            self.sleep(deadline)?;
+        }
+    }
+}
+
+impl Wake for Sleeper {
+    fn wake(&self, _ready: Ready) {
+        self.wake_up();
+    }
+}
+
+impl fmt::Debug for Sleeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sleeper")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        time::{Duration, Instant},
+    };
+
+    use abi::Errno;
+
+    use super::{Cut, Sleeper};
+    use crate::wait::{Ready, Try, WaitQueue};
+
+    #[test]
+    fn a_notification_after_registering_is_not_lost() {
+        let (queue, flag) = (WaitQueue::new(), Arc::new(AtomicBool::new(false)));
+        let sleeper = Sleeper::new();
+        let notifier = {
+            let (queue, flag) = (queue.clone(), Arc::clone(&flag));
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(20));
+                flag.store(true, Ordering::SeqCst);
+                queue.notify(Ready::IN);
+            })
+        };
+        let got = sleeper.until(&[&queue], Ready::IN, None, || {
+            Ok(if flag.load(Ordering::SeqCst) { Try::Done(7) } else { Try::WouldBlock })
+        });
+        assert_eq!(got, Ok(7));
+        notifier.join().expect("the notifier ends");
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn deadlines_and_interrupts_cut() {
+        let sleeper = Sleeper::new();
+        let soon = Some(Instant::now() + Duration::from_millis(5));
+        let never = || Ok(Try::<()>::WouldBlock);
+        assert_eq!(sleeper.until(&[], Ready::IN, soon, never), Err(Cut::Failed(Errno::ETIMEDOUT)));
+        sleeper.interrupt();
+        assert_eq!(sleeper.until(&[], Ready::IN, None, never), Err(Cut::Interrupted));
+        assert_eq!(sleeper.until(&[], Ready::IN, None, || Ok(Try::Done(1))), Ok(1));
+    }
+}
