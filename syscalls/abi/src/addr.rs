@@ -6,7 +6,7 @@
 
 use core::{fmt, marker::PhantomData};
 
-use crate::errno::Errno;
+use crate::{errno::Errno, macros::FromReg};
 
 /// The size of a page.
 pub const PAGE_SIZE: u64 = 4096;
@@ -68,6 +68,12 @@ impl fmt::Display for UserAddr {
 impl fmt::Debug for UserAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}", self.0)
+    }
+}
+
+impl FromReg for UserAddr {
+    fn from_reg(register: u64) -> Self {
+        UserAddr(register)
     }
 }
 
@@ -174,6 +180,12 @@ impl<T, D> UserPtr<T, D> {
     }
 }
 
+impl<T, D> FromReg for UserPtr<T, D> {
+    fn from_reg(register: u64) -> Self {
+        UserPtr::new(UserAddr(register))
+    }
+}
+
 impl<T> UserPtr<T, InOut> {
     /// The reading half.
     pub const fn as_in(self) -> UserIn<T> {
@@ -227,5 +239,11 @@ impl UserCStr {
 impl fmt::Debug for UserCStr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl FromReg for UserCStr {
+    fn from_reg(register: u64) -> Self {
+        UserCStr(UserAddr(register))
     }
 }

@@ -3,6 +3,8 @@
 
 use bitflags::bitflags;
 
+use crate::macros::{consts, layout};
+
 bitflags! {
     /// A set of capabilities; bit numbers are Linux's.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -49,5 +51,54 @@ bitflags! {
         const PERFMON = 1 << 38;
         const BPF = 1 << 39;
         const CHECKPOINT_RESTORE = 1 << 40;
+    }
+}
+
+impl Capabilities {
+    /// The set with only capability `number`; `None` if there is no such.
+    pub const fn from_number(number: u64) -> Option<Capabilities> {
+        if number <= CAP_LAST_CAP {
+            Some(Capabilities::from_bits_retain(1 << number))
+        } else {
+            None
+        }
+    }
+}
+
+/// The highest capability.
+pub const CAP_LAST_CAP: u64 = 40;
+
+consts! {
+    u32;
+    LINUX_CAPABILITY_VERSION_1 = 0x1998_0330;
+    LINUX_CAPABILITY_VERSION_2 = 0x2007_1026;
+    LINUX_CAPABILITY_VERSION_3 = 0x2008_0522;
+    VFS_CAP_REVISION_MASK = 0xff00_0000;
+    VFS_CAP_REVISION_1 = 0x0100_0000;
+    VFS_CAP_REVISION_2 = 0x0200_0000;
+    VFS_CAP_REVISION_3 = 0x0300_0000;
+    VFS_CAP_FLAGS_EFFECTIVE = 1;
+}
+
+layout! {
+    /// capget(2)'s and capset(2)'s first argument.
+    pub struct CapUserHeader [8] {
+        version: u32,
+        pid: i32,
+    }
+    /// Their second: 32 capabilities of each set. Version 3 has two of these.
+    pub struct CapUserData [12] {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    /// The value of `security.capability`.
+    pub struct VfsNsCapData [24] {
+        magic_etc: u32,
+        permitted_low: u32,
+        inheritable_low: u32,
+        permitted_high: u32,
+        inheritable_high: u32,
+        rootid: u32,
     }
 }
