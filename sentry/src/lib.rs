@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod creds;
+pub mod fs;
 pub mod io;
 pub mod kernel;
 pub mod mm;

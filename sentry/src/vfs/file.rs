@@ -50,6 +50,12 @@ pub trait FileOps: Send + Sync + fmt::Debug + Any {
         Err(Errno::EINVAL)
     }
 
+    /// Whether a write that may wait goes on until every byte is taken: pipes, stream sockets,
+    /// terminals. Whoever writes calls [`FileOps::write_at`] again with what remains of the source.
+    fn writes_whole(&self) -> bool {
+        false
+    }
+
     /// Writes at the end, whatever that is by then, and returns the bytes with the position behind them.
     fn append(&self, _source: &mut dyn Source) -> Result<Try<(usize, u64)>, Errno> {
         Err(Errno::EINVAL)

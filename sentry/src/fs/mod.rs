@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The file systems, and the kinds of files that have none.
+
+pub mod pipe;
