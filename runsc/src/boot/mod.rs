@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What runs inside a sandbox before, around and after its kernel.
+//!
+//! The order is the point: settle, empty root, nobody, no rights; then the platform, whose zygote must
+//! be forked before the filter; then the kernel with its mounts and its first task; then the filter;
+//! then the guest's first instruction.
+
+pub(crate) mod gofer;
+
+use std::sync::Arc;
+
+use nix::sys::prctl;
+use platform::Platform;
+
+use crate::{
+    config::PlatformKind,
+    log::{self, Sink},
+    sandbox::{
+        control::{Channel, Event, Failure},
+        jail,
+        plan::BootPlan,
+        spawn,
+    },
+    sys,
+};
+
+/// Runs the sentry: its exit code. A failure is told to runsc.
+pub(crate) fn main() -> u8 {
+    let Some(control) = sys::inherited(spawn::CONTROL).map(Channel::new) else { return 128 };
+    match live(&control) {
+        Ok(()) => 0,
+        Err(error) => {
+            let message = error.to_string();
+            // Nobody else to tell if runsc has gone.
+            let _ = control.send(&Event::Failed { failure: Failure::Other, message });
+            1
+        }
+    }
+}
+
+fn live(control: &Channel) -> Result<(), Box<dyn std::error::Error>> {
+    let plan: BootPlan = spawn::read_plan()?;
+    let logs = (spawn::BOOT_LOGS..).zip(&plan.logs);
+    log::install(
+        logs.filter_map(|(number, rule)| Some(Sink::new(sys::inherited(number)?, *rule))).collect(),
+    );
+    jail::settle()?;
+    jail::separate_mounts(plan.isolation)?;
+    jail::enter_empty_root(plan.isolation)?;
+    jail::become_nobody(plan.isolation)?;
+    jail::drop_rights(0)?;
+    if plan.is_foreground {
+        jail::die_with_parent()?;
+    }
+    // A change of user made this process undumpable, and with it the stubs it is going to fork, whose
+    // memory it must read.
+    prctl::set_dumpable(true)?;
+    let _: Option<Arc<dyn Platform>> = match plan.platform {
+        PlatformKind::Systrap | PlatformKind::Ptrace => None,
+    };
+    prctl::set_dumpable(false)?;
+    control.send(&Event::Exited { status: 0 })?;
+    Ok(())
+}

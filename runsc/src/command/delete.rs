@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `runsc delete`.
+
+use super::{Failure, Request};
+
+/// Not there yet.
+pub(crate) fn run(_: Request) -> Result<u8, Failure> {
+    Err("delete: not supported yet".into())
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What `runsc features` prints: the features structure of the runtime specification.
+
+use serde_json::{Value, json};
+
+use super::{SPEC_VERSION, caps};
+
+/// The structure.
+pub(crate) fn value() -> Value {
+    let capabilities: Vec<String> = caps::NAMES.iter().map(|name| format!("CAP_{name}")).collect();
+    json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": SPEC_VERSION,
+        "hooks": [],
+        "mountOptions": [
+            "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "noatime",
+            "nodev", "nodiratime", "noexec", "norelatime", "nostrictatime", "nosuid",
+            "nosymfollow", "private", "rbind", "relatime", "remount", "ro", "rprivate", "rslave",
+            "rw", "slave", "strictatime", "suid", "symfollow", "sync"
+        ],
+        "linux": {
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
+            "capabilities": capabilities,
+            "cgroup": { "v1": false, "v2": false, "systemd": false, "systemdUser": false },
+            "seccomp": { "enabled": false },
+            "apparmor": { "enabled": false },
+            "selinux": { "enabled": false },
+            "intelRdt": { "enabled": false },
+            "mountExtensions": { "idmap": { "enabled": false } }
+        },
+        "annotations": {},
+        "potentiallyUnsafeConfigAnnotations": []
+    })
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+//! OCI bundles: config.json read, checked, and turned into a plan.
+
+pub(crate) mod bundle;
+pub(crate) mod caps;
+pub(crate) mod convert;
+pub(crate) mod features;
+pub(crate) mod mounts;
+pub(crate) mod rlimits;
+pub(crate) mod template;
+
+/// The version of the runtime specification that we follow.
+pub(crate) const SPEC_VERSION: &str = "1.2.0";

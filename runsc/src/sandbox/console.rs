@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The terminal that runsc was started on.
+
+use std::{
+    io::{self, IsTerminal},
+    os::fd::AsFd,
+};
+
+use nix::sys::termios::{self, SetArg, Termios};
+
+/// Puts the terminal back as it was, however the guest leaves it.
+#[derive(Debug)]
+pub(crate) struct Saved(Option<Termios>);
+
+impl Saved {
+    /// Remembers the settings of standard input, if it is a terminal.
+    pub(crate) fn of_stdin() -> Saved {
+        Saved(termios::tcgetattr(io::stdin()).ok())
+    }
+}
+
+impl Drop for Saved {
+    fn drop(&mut self) {
+        let Some(settings) = &self.0 else { return };
+        let now = termios::tcgetattr(io::stdin());
+        if now.is_ok_and(|now| now == *settings) {
+            return;
+        }
+        // All signals are blocked here, so that SIGTTOU cannot stop us if the terminal is another
+        // group's by now. If it is gone, there is nothing to put back.
+        let _ = termios::tcsetattr(io::stdin().as_fd(), SetArg::TCSADRAIN, settings);
+    }
+}
+
+/// Whether the guest's standard streams are a terminal.
+pub(crate) fn is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// Our standard streams, for the guest. One that is closed is the null device.
+pub(crate) fn streams() -> io::Result<[std::os::fd::OwnedFd; 3]> {
+    // Rust's runtime has opened /dev/null at start for each of the three that was closed.
+    Ok([
+        io::stdin().as_fd().try_clone_to_owned()?,
+        io::stdout().as_fd().try_clone_to_owned()?,
+        io::stderr().as_fd().try_clone_to_owned()?,
+    ])
+}

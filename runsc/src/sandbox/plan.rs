@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a sandbox is to be, as it travels from `runsc` to its processes: plain data.
+
+use std::{fmt, path::PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{
+    config::{Network, PlatformKind, Strace},
+    log::Rule,
+};
+
+/// Bytes that are mostly text, in JSON: each byte is the character of its number.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+impl<T: AsRef<[u8]>> From<T> for Bytes {
+    fn from(bytes: T) -> Bytes {
+        Bytes(bytes.as_ref().to_vec())
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(&self.0))
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.iter().map(|byte| char::from(*byte)).collect::<String>())
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let byte = |character| u8::try_from(u32::from(character));
+        let bytes = text.chars().map(byte).collect::<Result<_, _>>();
+        bytes.map(Bytes).map_err(|_| de::Error::custom("a character above U+00FF"))
+    }
+}
+
+/// What the sentry is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BootPlan {
+    /// The container.
+    pub(crate) id: String,
+    /// The node name that uname(2) shows.
+    pub(crate) hostname: String,
+    /// The domain name that uname(2) shows.
+    pub(crate) domainname: String,
+    /// How guest code runs.
+    pub(crate) platform: PlatformKind,
+    /// Whether system call sites of the guest are rewritten.
+    pub(crate) may_patch: bool,
+    /// What network the guest sees.
+    pub(crate) network: Network,
+    /// How the process is confined by namespaces.
+    pub(crate) isolation: Isolation,
+    /// Whether the sandbox ends with the process that started it.
+    pub(crate) is_foreground: bool,
+    /// Whether the guest waits for a start message.
+    pub(crate) waits_for_start: bool,
+    /// The first process.
+    pub(crate) process: Process,
+    /// The root file system.
+    pub(crate) root: Root,
+    /// Further mounts, in order.
+    pub(crate) mounts: Vec<Mount>,
+    /// Paths that show nothing.
+    pub(crate) masked_paths: Vec<Bytes>,
+    /// Paths that cannot be changed.
+    pub(crate) readonly_paths: Vec<Bytes>,
+    /// System call tracing.
+    pub(crate) strace: Option<Strace>,
+    /// Whether unsupported calls are reported at the end.
+    pub(crate) report: bool,
+    /// Whether set-user-id bits are honoured.
+    pub(crate) allow_suid: bool,
+    /// The rules of the inherited logs, in the order of their descriptors.
+    pub(crate) logs: Vec<Rule>,
+}
+
+/// How a process of ours is confined by namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Isolation {
+    /// It was started in mount, pid, ipc, uts and net namespaces of its own.
+    pub(crate) has_namespaces: bool,
+    /// It was started in a user namespace of its own.
+    pub(crate) has_user_namespace: bool,
+}
+
+/// The first process of the guest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Process {
+    /// Its arguments; the first names the program.
+    pub(crate) args: Vec<Bytes>,
+    /// Its environment.
+    pub(crate) env: Vec<Bytes>,
+    /// Its working directory.
+    pub(crate) cwd: Bytes,
+    /// Its user.
+    pub(crate) uid: u32,
+    /// Its group.
+    pub(crate) gid: u32,
+    /// Its further groups.
+    pub(crate) groups: Vec<u32>,
+    /// Its umask.
+    pub(crate) umask: u32,
+    /// Its capabilities.
+    pub(crate) capabilities: Capabilities,
+    /// Its limits: number, soft, hard.
+    pub(crate) rlimits: Vec<(u32, u64, u64)>,
+    /// Whether it can never gain rights.
+    pub(crate) no_new_privileges: bool,
+    /// Whether standard input, output and error are a terminal that it controls.
+    pub(crate) terminal: bool,
+    /// Whether signals act on it as on any process, and not as on the init of a container.
+    pub(crate) is_ordinary: bool,
+}
+
+/// Five sets of capabilities, a bit each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Capabilities {
+    /// What can be gained at all.
+    pub(crate) bounding: u64,
+    /// What acts.
+    pub(crate) effective: u64,
+    /// What may act.
+    pub(crate) permitted: u64,
+    /// What a program with file capabilities keeps.
+    pub(crate) inheritable: u64,
+    /// What any program keeps.
+    pub(crate) ambient: u64,
+}
+
+/// The root file system: the gofer's first root.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Root {
+    /// Whether it cannot be changed.
+    pub(crate) is_readonly: bool,
+    /// Whether writes stay in an overlay in memory.
+    pub(crate) has_overlay: bool,
+    /// Whether others may change it while the sandbox runs.
+    pub(crate) is_shared: bool,
+}
+
+/// One mount.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Mount {
+    /// Where, absolute in the guest.
+    pub(crate) destination: Bytes,
+    /// What.
+    pub(crate) kind: MountKind,
+    /// `MS_…` flags of mount(2).
+    pub(crate) flags: u64,
+    /// Options of the file system, as mount(2) takes them.
+    pub(crate) data: String,
+}
+
+/// What a mount shows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum MountKind {
+    /// One of the gofer's roots.
+    Gofer {
+        /// Which.
+        root: u32,
+        /// Whether writes stay in an overlay in memory.
+        has_overlay: bool,
+        /// Whether others may change it while the sandbox runs.
+        is_shared: bool,
+    },
+    /// A file system of the sentry's own, by its name in mount(2).
+    Own(String),
+}
+
+/// What the gofer is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct GoferPlan {
+    /// What it serves, in the order that [`MountKind::Gofer`] counts in.
+    pub(crate) roots: Vec<GoferRoot>,
+    /// How the process is confined by namespaces.
+    pub(crate) isolation: Isolation,
+    /// Which unix sockets of the host may be used: none, open, create, all.
+    pub(crate) host_uds: String,
+    /// Whether fifos of the host may be opened.
+    pub(crate) host_fifo: bool,
+    /// The rules of the inherited logs, in the order of their descriptors.
+    pub(crate) logs: Vec<Rule>,
+}
+
+/// One directory or file of the host that the guest sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GoferRoot {
+    /// Where it is on the host.
+    pub(crate) path: PathBuf,
+    /// Whether it is served for reading alone.
+    pub(crate) is_readonly: bool,
+    /// Directories below it that are served empty: the host's own kernel file systems.
+    pub(crate) hidden: Vec<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_any_kind_survive() {
+        let bytes = Bytes((0..=255).collect());
+        let text = serde_json::to_string(&bytes).unwrap();
+        assert_eq!(serde_json::from_str::<Bytes>(&text).unwrap(), bytes);
+        assert!(serde_json::from_str::<Bytes>("\"\u{100}\"").is_err());
+    }
+}

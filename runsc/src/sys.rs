@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The host calls that nix lacks: one safe function a call. All unsafe code of this crate.
+#![allow(unsafe_code, reason = "raw system calls that have no safe wrapper elsewhere")]
+
+use std::{
+    ffi::{CStr, CString},
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
+    ptr,
+};
+
+/// A child process.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// Its number here.
+    pub(crate) pid: i32,
+    /// Readable once it has ended.
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// Starts a child process in new namespaces (`CLONE_NEW…`), which runs `child` and ends with its code.
+///
+/// The caller is the only thread of its process: the child may then do anything.
+pub(crate) fn spawn(flags: i32, child: impl FnOnce() -> i32) -> io::Result<Child> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: all zeroes is a valid value of this plain structure.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = u64::from(flags.cast_unsigned()) | u64::from(libc::CLONE_PIDFD.cast_unsigned());
+    args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
+    args.pidfd = ptr::from_mut(&mut pidfd).addr() as u64;
+    // SAFETY: without CLONE_VM the child has its own copy of this single-threaded process, and the
+    // structure outlives the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => exit_now(child()),
+        pid => {
+            // SAFETY: the kernel has just stored a descriptor here that nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Child { pid: i32::try_from(pid).unwrap_or(i32::MAX), pidfd })
+        }
+    }
+}
+
+/// Replaces this process by the program behind `file`. Returns only when that fails.
+pub(crate) fn exec(file: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> io::Error {
+    let pointers = |list: &[CString]| {
+        list.iter().map(|item| item.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>()
+    };
+    let (argv, envp) = (pointers(args), pointers(env));
+    // SAFETY: both vectors end in a null pointer and, with their strings, outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
+/// Puts `files` at the numbers from `first` on (inherited by exec), `last` above them, and marks
+/// everything from there on as close-on-exec. For a child that is about to exec.
+pub(crate) fn place_fds(
+    files: Vec<OwnedFd>,
+    first: RawFd,
+    last: BorrowedFd<'_>,
+) -> io::Result<OwnedFd> {
+    let above = first + RawFd::try_from(files.len()).unwrap_or(RawFd::MAX / 2);
+    let lift = |fd: RawFd| {
+        // SAFETY: a plain call on a number; it takes no pointer.
+        check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, above) })
+    };
+    let mut high = Vec::with_capacity(files.len());
+    for file in files {
+        high.push(lift(file.into_raw_fd())?);
+    }
+    let last = lift(last.as_raw_fd())?;
+    for (target, old) in (first..).zip(high) {
+        // SAFETY: a plain call on numbers.
+        check(unsafe { libc::dup2(old, target) })?;
+    }
+    close_on_exec_from(above)?;
+    // SAFETY: the kernel has just made this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(last) })
+}
+
+/// Marks every descriptor from `first` on as close-on-exec.
+fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    const CLOSE_RANGE_CLOEXEC: u32 = 4;
+    // SAFETY: a plain call on numbers.
+    let done = unsafe {
+        libc::syscall(libc::SYS_close_range, first.cast_unsigned(), u32::MAX, CLOSE_RANGE_CLOEXEC)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes over a descriptor that the parent has put at this number, as [`place_fds`] does. `None` if
+/// the number is not open. Each number may be taken once, at the start of the process.
+pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: a plain call on a number.
+    let flags = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    // SAFETY: the number is open, and by this function's rule nobody else owns it.
+    (flags == 0).then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Removes every capability but those in `keep` (a bit for each) from all five sets.
+pub(crate) fn keep_capabilities(keep: u64) -> io::Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    const VERSION_3: u32 = 0x2008_0522;
+    for capability in 0..64 {
+        if keep & (1 << capability) == 0 {
+            // Numbers that this kernel does not have fail with EINVAL; without CAP_SETPCAP the
+            // bounding set stays, which no_new_privs makes harmless.
+            // SAFETY: a plain call on numbers.
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        }
+    }
+    // SAFETY: a plain call on numbers. Kernels without ambient sets have nothing to clear.
+    unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
+    let header = Header { version: VERSION_3, pid: 0 };
+    let half = |shift: u32| {
+        let bits = ((keep >> shift) & u64::from(u32::MAX)) as u32;
+        Data { effective: bits, permitted: bits, inheritable: 0 }
+    };
+    let data = [half(0), half(32)];
+    // SAFETY: the header and the two data words have the layout of version 3.
+    let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A detached copy of the mounts at and below `path`, seen from a directory descriptor.
+pub(crate) fn open_tree(path: &CStr) -> io::Result<OwnedFd> {
+    const OPEN_TREE_CLONE: u32 = 1;
+    let flags = OPEN_TREE_CLONE
+        | libc::O_CLOEXEC.cast_unsigned()
+        | libc::AT_RECURSIVE.cast_unsigned()
+        | libc::AT_NO_AUTOMOUNT.cast_unsigned();
+    // SAFETY: the string ends in NUL and outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
+    let fd = check(i32::try_from(fd).unwrap_or(-1))?;
+    // SAFETY: the kernel has just made this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal to the very process behind a pidfd.
+pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let none = ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo asks for what kill(2) sends.
+    let done =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A handle on another process.
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: a plain call on numbers.
+    let fd =
+        check(i32::try_from(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }).unwrap_or(-1))?;
+    // SAFETY: the kernel has just made this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn check(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Ends this process at once: for a child that could not become another program.
+fn exit_now(code: i32) -> ! {
+    // SAFETY: it takes no pointer and does not return.
+    unsafe { libc::_exit(code) }
+}
