@@ -476,7 +476,7 @@ printf 'int sq(int x){return x*x;}\n' > a.c; printf '#include <stdio.h>\nint sq(
 ### make-parallel
 printf 'all: a b c d\n%%:\n\t@sleep 0.05; echo x > $@\nt: a b\n\tcat $^\n' > Makefile; make -s -j4; ls; make -s t; make none 2>&1; echo $?
 ### make-lua
-cp -r /src/lua/src lua; cd lua; rm luac.c; printf 'lua: $(patsubst %%.c,%%.o,$(wildcard *.c))\n\tgcc -o $@ $^ -lm -ldl -Wl,-E\n' > M; make -s -f M -j2 lua CFLAGS='-O1 -DLUA_USE_POSIX -DLUA_USE_DLOPEN' 2>&1 | tail -n 3; ls *.o | wc -l; ./lua -e 'print(_VERSION, 2^53, ("x"):rep(3)); for i, w in ipairs{"a", "b"} do io.write(i, w, "\n") end; print(io.popen("echo sub"):read("a"), os.getenv("HOME"), os.execute("exit 3")); local f = io.open("t", "w"); f:write("x"); f:close(); print(io.open("t"):read("a"), os.remove("t"), os.remove("t"))'
+cp -r /src/lua/src lua; cd lua; rm -f luac.c; echo '#define DEB_HOST_MULTIARCH "x86_64-linux-gnu"' > lua5.4-deb-multiarch.h; printf 'lua: $(patsubst %%.c,%%.o,$(wildcard *.c))\n\tgcc -o $@ $^ -lm -ldl -Wl,-E\n' > M; make -s -f M -j2 lua CFLAGS='-O1 -DLUA_USE_POSIX -DLUA_USE_DLOPEN' 2>&1 | tail -n 3; ls *.o | wc -l; ./lua -e 'print(_VERSION, 2^53, ("x"):rep(3)); for i, w in ipairs{"a", "b"} do io.write(i, w, "\n") end; print(io.popen("echo sub"):read("a"), os.getenv("HOME"), os.execute("exit 3")); local f = io.open("t", "w"); f:write("x"); f:close(); print(io.open("t"):read("a"), os.remove("t"), os.remove("t"))'
 ### make-zlib-check
 cp -r /src/zlib z; cd z; (CFLAGS=-O1 ./configure --static >/dev/null 2>&1 && make -j2 >/dev/null 2>&1; make test 2>&1 | grep -a 'test OK'); ls libz.a
 ### ar-nm-objdump
