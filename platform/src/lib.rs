@@ -10,6 +10,7 @@
 //! * **What it deliberately does not know.** Tasks, inodes, OCI. It never calls up.
 #![deny(unsafe_code)]
 
+pub mod hostio;
 pub mod registers;
 
 use std::{fmt, os::fd::BorrowedFd, sync::Arc};

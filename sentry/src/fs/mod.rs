@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The file systems, and the kinds of files that have none.
 
+pub mod host;
 pub mod pipe;

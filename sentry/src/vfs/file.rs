@@ -23,6 +23,10 @@ pub enum SeekFrom {
     Hole(i64),
 }
 
+/// The offset given to [`FileOps::read_at`] and [`FileOps::write_at`] of a file that
+/// [seeks itself](FileOps::seeks_itself) when the call goes by the position: the file keeps it.
+pub const AT_POSITION: u64 = u64::MAX;
+
 /// Takes directory entries one by one.
 pub trait DirSink {
     /// Offers an entry. `next` is the position behind it. `false`: it did not fit, stop here.
@@ -67,7 +71,8 @@ pub trait FileOps: Send + Sync + fmt::Debug + Any {
         Err(Errno::EINVAL)
     }
 
-    /// Whether every lseek(2) is to go through [`FileOps::seek`].
+    /// Whether the file keeps the position itself: every lseek(2) goes through [`FileOps::seek`], and
+    /// read(2) and write(2) (not pread and pwrite) come with the offset [`AT_POSITION`].
     fn seeks_itself(&self) -> bool {
         false
     }

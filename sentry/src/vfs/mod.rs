@@ -15,7 +15,7 @@ mod inode;
 
 pub use caller::{Caller, Job};
 pub use description::{FileDescription, Place};
-pub use file::{DirSink, FileOps, SeekFrom};
+pub use file::{AT_POSITION, DirSink, FileOps, SeekFrom};
 pub use inode::{
     AttributeChange, Attributes, Directory, FileKind, Filesystem, Inode, LinkTarget, NewNode,
     RenameMode, TimeChange, Timestamp, Xattrs,

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use abi::{Errno, UserAddr, fcntl::OpenFlags};
+use abi::{Errno, UserAddr, fcntl::OpenFlags, ioctl::FIONREAD};
 
 use super::Pipe;
 use crate::{
@@ -189,7 +189,6 @@ impl FileOps for PipeEnd {
     }
 
     fn ioctl(&self, caller: &mut dyn Caller, command: u32, argument: u64) -> Result<u64, Errno> {
-        const FIONREAD: u32 = 0x541b;
         if command != FIONREAD {
             return Err(Errno::ENOTTY);
         }
