@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The file systems, and the kinds of files that have none.
 
+pub mod devpts;
 pub mod host;
 pub mod pipe;
