@@ -23,6 +23,11 @@ from_reg_number!(u8 u16 u32 u64 usize i32 i64);
 pub trait Known: Sized {
     /// The value if all of it is known to Linux.
     fn known(self) -> Option<Self>;
+
+    /// The value, or `EINVAL` if Linux knows it not or knows one of its bits not.
+    fn reject_unknown(self) -> Result<Self, crate::Errno> {
+        self.known().ok_or(crate::Errno::EINVAL)
+    }
 }
 
 /// How strace(1) prints a flags word or a value: by Linux's names.

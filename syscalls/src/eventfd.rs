@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Eventfd(2), signalfd(2), timerfd_create(2).

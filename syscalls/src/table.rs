@@ -1,0 +1,590 @@
+// SPDX-License-Identifier: Apache-2.0
+//! THE table: every system call of Linux, what we make of it, and how its arguments are typed.
+//!
+//! A row is `[x86-64 number / arm64 number] name in module (argument: Type, …) Status;`. `Planned` is
+//! `ENOSYS`, logged once a number and counted. Whoever writes the handler `module::name` changes that
+//! word to `Full` or `Partial("what is missing")`, and is done: decoding, dispatch, the strace line and
+//! `docs/syscalls.md` follow from the row. Calls in `refused` always fail with the errno named there.
+//! Rows stand by family, in number order within each.
+
+use abi::{
+    DirFd, Errno, Fd, Gid, Mode, Pid, SigInfo, SigSet, Tid, TimerId, Uid, UserAddr, UserCStr,
+    UserIn, UserInOut, UserOut,
+    cred::{CapUserData, CapUserHeader},
+    epoll::{EpollCreateFlags, EpollEvent, EpollOp},
+    eventfd::EventfdFlags,
+    fcntl::{
+        AccessMode, AtFlags, CloseRangeFlags, FallocateMode, FcntlCommand, FileAdvice,
+        FlockOperation, OpenFlags, OpenHow, RenameFlags, SpliceFlags, SyncFileRangeFlags, Whence,
+    },
+    futex::FutexWaitv,
+    inotify::{InotifyInitFlags, InotifyMask},
+    ioctl::IoctlRequest,
+    ipc::{IpcCommand, MqAttr, Msqid64Ds, Sembuf, Shmid64Ds},
+    kcmp::KcmpType,
+    membarrier::MembarrierCommand,
+    mempolicy::MemoryPolicy,
+    mman::{Advice, LockFlags, MapFlags, MemfdFlags, Mlock2Flags, Prot, RemapFlags, SyncFlags},
+    mount::{MountAttr, MountFlags, StatFs, UmountFlags, Ustat},
+    pidfd::{PidfdFlags, PidfdSignalFlags},
+    poll::{PollFd, SigSetWithSize},
+    prctl::{ArchPrctlOption, PrctlOption},
+    ptrace::PtraceRequest,
+    random::GetrandomFlags,
+    resource::{Resource, Rlimit64, Rusage, RusageWho},
+    rseq::Rseq,
+    sched::{CloneArgs, CloneFlags, PriorityWhich, SchedAttr, SchedParam, SchedPolicy},
+    seccomp::SeccompOperation,
+    signal::{SigAction, SigEvent, SigmaskHow, StackT},
+    signalfd::SignalfdFlags,
+    socket::{MessageFlags, Mmsghdr, Msghdr, ShutdownHow, SockaddrStorage, SocketFlags},
+    stat::{Stat, Statx, StatxMask},
+    sysinfo::Sysinfo,
+    time::{
+        ClockId, IntervalTimer, Itimerspec, Itimerval, TimerFlags, Timespec, Timeval, Timex,
+        Timezone, Tms, Utimbuf,
+    },
+    timerfd::{TimerfdFlags, TimerfdSetFlags},
+    uio::{Iovec, RwFlags},
+    utsname::NewUtsname,
+    wait::{IdType, WaitOptions},
+    xattr::{XattrArgs, XattrFlags},
+};
+use sentry::{kernel::SysResult, task::Current};
+
+use crate::{decode::IntoReg, support, trace};
+
+/// Hands the rows to a macro.
+macro_rules! with_table {
+    ($callback:ident) => {
+        $callback! {
+            handled {
+                // bytes in and out of open files
+                [0 / 63] read in io (fd: Fd, buf: UserOut<u8>, count: usize) Planned;
+                [1 / 64] write in io (fd: Fd, buf: UserIn<u8>, count: usize) Planned;
+                [8 / 62] lseek in io (fd: Fd, offset: i64, whence: Whence) Planned;
+                [17 / 67] pread64 in io (fd: Fd, buf: UserOut<u8>, count: usize, offset: i64) Planned;
+                [18 / 68] pwrite64 in io (fd: Fd, buf: UserIn<u8>, count: usize, offset: i64) Planned;
+                [19 / 65] readv in io (fd: Fd, iov: UserIn<Iovec>, iovcnt: u64) Planned;
+                [20 / 66] writev in io (fd: Fd, iov: UserIn<Iovec>, iovcnt: u64) Planned;
+                [40 / 71] sendfile in io (out_fd: Fd, in_fd: Fd, offset: UserInOut<i64>, count: usize) Planned;
+                [74 / 82] fsync in io (fd: Fd) Planned;
+                [75 / 83] fdatasync in io (fd: Fd) Planned;
+                [76 / 45] truncate in io (path: UserCStr, length: i64) Planned;
+                [77 / 46] ftruncate in io (fd: Fd, length: i64) Planned;
+                [162 / 81] sync in io () Planned;
+                [187 / 213] readahead in io (fd: Fd, offset: i64, count: usize) Planned;
+                [221 / 223] fadvise64 in io (fd: Fd, offset: i64, len: i64, advice: FileAdvice) Planned;
+                [275 / 76] splice in io (fd_in: Fd, off_in: UserInOut<i64>, fd_out: Fd, off_out: UserInOut<i64>, len: usize, flags: SpliceFlags) Planned;
+                [276 / 77] tee in io (fd_in: Fd, fd_out: Fd, len: usize, flags: SpliceFlags) Planned;
+                [277 / 84] sync_file_range in io (fd: Fd, offset: i64, nbytes: i64, flags: SyncFileRangeFlags) Planned;
+                [278 / 75] vmsplice in io (fd: Fd, iov: UserIn<Iovec>, iovcnt: u64, flags: SpliceFlags) Planned;
+                [285 / 47] fallocate in io (fd: Fd, mode: FallocateMode, offset: i64, len: i64) Planned;
+                [295 / 69] preadv in io (fd: Fd, iov: UserIn<Iovec>, iovcnt: u64, pos_l: u64, pos_h: u64) Planned;
+                [296 / 70] pwritev in io (fd: Fd, iov: UserIn<Iovec>, iovcnt: u64, pos_l: u64, pos_h: u64) Planned;
+                [306 / 267] syncfs in io (fd: Fd) Planned;
+                [326 / 285] copy_file_range in io (fd_in: Fd, off_in: UserInOut<i64>, fd_out: Fd, off_out: UserInOut<i64>, len: usize, flags: u32) Planned;
+                [327 / 286] preadv2 in io (fd: Fd, iov: UserIn<Iovec>, iovcnt: u64, pos_l: u64, pos_h: u64, flags: RwFlags) Planned;
+                [328 / 287] pwritev2 in io (fd: Fd, iov: UserIn<Iovec>, iovcnt: u64, pos_l: u64, pos_h: u64, flags: RwFlags) Planned;
+
+                // opening and closing
+                [2 / -] open in open (path: UserCStr, flags: OpenFlags, mode: Mode) Planned;
+                [3 / 57] close in open (fd: Fd) Planned;
+                [32 / 23] dup in open (oldfd: Fd) Planned;
+                [33 / -] dup2 in open (oldfd: Fd, newfd: Fd) Planned;
+                [85 / -] creat in open (path: UserCStr, mode: Mode) Planned;
+                [257 / 56] openat in open (dirfd: DirFd, path: UserCStr, flags: OpenFlags, mode: Mode) Planned;
+                [292 / 24] dup3 in open (oldfd: Fd, newfd: Fd, flags: OpenFlags) Planned;
+                [436 / 436] close_range in open (first: u32, last: u32, flags: CloseRangeFlags) Planned;
+                [437 / 437] openat2 in open (dirfd: DirFd, path: UserCStr, how: UserIn<OpenHow>, size: usize) Planned;
+
+                // what open files are told
+                [16 / 29] ioctl in fcntl (fd: Fd, op: IoctlRequest, arg: UserAddr) Planned;
+                [72 / 25] fcntl in fcntl (fd: Fd, op: FcntlCommand, arg: u64) Planned;
+                [73 / 32] flock in fcntl (fd: Fd, op: FlockOperation) Planned;
+
+                // what files are
+                [4 / -] stat in stat (path: UserCStr, statbuf: UserOut<Stat>) Planned;
+                [5 / 80] fstat in stat (fd: Fd, statbuf: UserOut<Stat>) Planned;
+                [6 / -] lstat in stat (path: UserCStr, statbuf: UserOut<Stat>) Planned;
+                [21 / -] access in stat (path: UserCStr, mode: AccessMode) Planned;
+                [90 / -] chmod in stat (path: UserCStr, mode: Mode) Planned;
+                [91 / 52] fchmod in stat (fd: Fd, mode: Mode) Planned;
+                [92 / -] chown in stat (path: UserCStr, owner: Uid, group: Gid) Planned;
+                [93 / 55] fchown in stat (fd: Fd, owner: Uid, group: Gid) Planned;
+                [94 / -] lchown in stat (path: UserCStr, owner: Uid, group: Gid) Planned;
+                [95 / 166] umask in stat (mask: Mode) Planned;
+                [132 / -] utime in stat (path: UserCStr, times: UserIn<Utimbuf>) Planned;
+                [136 / -] ustat in stat (dev: u32, ubuf: UserOut<Ustat>) Planned;
+                [137 / 43] statfs in stat (path: UserCStr, buf: UserOut<StatFs>) Planned;
+                [138 / 44] fstatfs in stat (fd: Fd, buf: UserOut<StatFs>) Planned;
+                [235 / -] utimes in stat (path: UserCStr, times: UserIn<[Timeval; 2]>) Planned;
+                [260 / 54] fchownat in stat (dirfd: DirFd, path: UserCStr, owner: Uid, group: Gid, flags: AtFlags) Planned;
+                [261 / -] futimesat in stat (dirfd: DirFd, path: UserCStr, times: UserIn<[Timeval; 2]>) Planned;
+                [262 / 79] newfstatat in stat (dirfd: DirFd, path: UserCStr, statbuf: UserOut<Stat>, flags: AtFlags) Planned;
+                [268 / 53] fchmodat in stat (dirfd: DirFd, path: UserCStr, mode: Mode) Planned;
+                [269 / 48] faccessat in stat (dirfd: DirFd, path: UserCStr, mode: AccessMode) Planned;
+                [280 / 88] utimensat in stat (dirfd: DirFd, path: UserCStr, times: UserIn<[Timespec; 2]>, flags: AtFlags) Planned;
+                [332 / 291] statx in stat (dirfd: DirFd, path: UserCStr, flags: AtFlags, mask: StatxMask, statxbuf: UserOut<Statx>) Planned;
+                [439 / 439] faccessat2 in stat (dirfd: DirFd, path: UserCStr, mode: AccessMode, flags: AtFlags) Planned;
+                [452 / 452] fchmodat2 in stat (dirfd: DirFd, path: UserCStr, mode: Mode, flags: AtFlags) Planned;
+                [468 / 468] file_getattr in stat (dirfd: DirFd, path: UserCStr, attr: UserAddr, size: usize, flags: AtFlags) Planned;
+                [469 / 469] file_setattr in stat (dirfd: DirFd, path: UserCStr, attr: UserAddr, size: usize, flags: AtFlags) Planned;
+
+                // names in directories
+                [78 / -] getdents in dir (fd: Fd, dirp: UserOut<u8>, count: u32) Planned;
+                [79 / 17] getcwd in dir (buf: UserOut<u8>, size: usize) Planned;
+                [80 / 49] chdir in dir (path: UserCStr) Planned;
+                [81 / 50] fchdir in dir (fd: Fd) Planned;
+                [82 / -] rename in dir (oldpath: UserCStr, newpath: UserCStr) Planned;
+                [83 / -] mkdir in dir (path: UserCStr, mode: Mode) Planned;
+                [84 / -] rmdir in dir (path: UserCStr) Planned;
+                [86 / -] link in dir (oldpath: UserCStr, newpath: UserCStr) Planned;
+                [87 / -] unlink in dir (path: UserCStr) Planned;
+                [88 / -] symlink in dir (target: UserCStr, linkpath: UserCStr) Planned;
+                [89 / -] readlink in dir (path: UserCStr, buf: UserOut<u8>, bufsiz: i32) Planned;
+                [133 / -] mknod in dir (path: UserCStr, mode: Mode, dev: u32) Planned;
+                [161 / 51] chroot in dir (path: UserCStr) Planned;
+                [217 / 61] getdents64 in dir (fd: Fd, dirp: UserOut<u8>, count: u32) Planned;
+                [258 / 34] mkdirat in dir (dirfd: DirFd, path: UserCStr, mode: Mode) Planned;
+                [259 / 33] mknodat in dir (dirfd: DirFd, path: UserCStr, mode: Mode, dev: u32) Planned;
+                [263 / 35] unlinkat in dir (dirfd: DirFd, path: UserCStr, flags: AtFlags) Planned;
+                [264 / 38] renameat in dir (olddirfd: DirFd, oldpath: UserCStr, newdirfd: DirFd, newpath: UserCStr) Planned;
+                [265 / 37] linkat in dir (olddirfd: DirFd, oldpath: UserCStr, newdirfd: DirFd, newpath: UserCStr, flags: AtFlags) Planned;
+                [266 / 36] symlinkat in dir (target: UserCStr, newdirfd: DirFd, linkpath: UserCStr) Planned;
+                [267 / 78] readlinkat in dir (dirfd: DirFd, path: UserCStr, buf: UserOut<u8>, bufsiz: i32) Planned;
+                [316 / 276] renameat2 in dir (olddirfd: DirFd, oldpath: UserCStr, newdirfd: DirFd, newpath: UserCStr, flags: RenameFlags) Planned;
+
+                // extended attributes
+                [188 / 5] setxattr in xattr (path: UserCStr, name: UserCStr, value: UserIn<u8>, size: usize, flags: XattrFlags) Planned;
+                [189 / 6] lsetxattr in xattr (path: UserCStr, name: UserCStr, value: UserIn<u8>, size: usize, flags: XattrFlags) Planned;
+                [190 / 7] fsetxattr in xattr (fd: Fd, name: UserCStr, value: UserIn<u8>, size: usize, flags: XattrFlags) Planned;
+                [191 / 8] getxattr in xattr (path: UserCStr, name: UserCStr, value: UserOut<u8>, size: usize) Planned;
+                [192 / 9] lgetxattr in xattr (path: UserCStr, name: UserCStr, value: UserOut<u8>, size: usize) Planned;
+                [193 / 10] fgetxattr in xattr (fd: Fd, name: UserCStr, value: UserOut<u8>, size: usize) Planned;
+                [194 / 11] listxattr in xattr (path: UserCStr, list: UserOut<u8>, size: usize) Planned;
+                [195 / 12] llistxattr in xattr (path: UserCStr, list: UserOut<u8>, size: usize) Planned;
+                [196 / 13] flistxattr in xattr (fd: Fd, list: UserOut<u8>, size: usize) Planned;
+                [197 / 14] removexattr in xattr (path: UserCStr, name: UserCStr) Planned;
+                [198 / 15] lremovexattr in xattr (path: UserCStr, name: UserCStr) Planned;
+                [199 / 16] fremovexattr in xattr (fd: Fd, name: UserCStr) Planned;
+                [463 / 463] setxattrat in xattr (dirfd: DirFd, path: UserCStr, at_flags: AtFlags, name: UserCStr, args: UserIn<XattrArgs>, size: usize) Planned;
+                [464 / 464] getxattrat in xattr (dirfd: DirFd, path: UserCStr, at_flags: AtFlags, name: UserCStr, args: UserIn<XattrArgs>, size: usize) Planned;
+                [465 / 465] listxattrat in xattr (dirfd: DirFd, path: UserCStr, at_flags: AtFlags, list: UserOut<u8>, size: usize) Planned;
+                [466 / 466] removexattrat in xattr (dirfd: DirFd, path: UserCStr, at_flags: AtFlags, name: UserCStr) Planned;
+
+                // mount trees
+                [139 / -] sysfs in mount (option: i32, arg1: u64, arg2: u64) Planned;
+                [155 / 41] pivot_root in mount (new_root: UserCStr, put_old: UserCStr) Planned;
+                [165 / 40] mount in mount (source: UserCStr, target: UserCStr, fstype: UserCStr, flags: MountFlags, data: UserAddr) Planned;
+                [166 / 39] umount2 in mount (target: UserCStr, flags: UmountFlags) Planned;
+                [428 / 428] open_tree in mount (dirfd: DirFd, path: UserCStr, flags: u32) Planned;
+                [429 / 429] move_mount in mount (from_dirfd: DirFd, from_path: UserCStr, to_dirfd: DirFd, to_path: UserCStr, flags: u32) Planned;
+                [430 / 430] fsopen in mount (fs_name: UserCStr, flags: u32) Planned;
+                [431 / 431] fsconfig in mount (fd: Fd, cmd: u32, key: UserCStr, value: UserAddr, aux: i32) Planned;
+                [432 / 432] fsmount in mount (fs_fd: Fd, flags: u32, attr_flags: u32) Planned;
+                [433 / 433] fspick in mount (dirfd: DirFd, path: UserCStr, flags: u32) Planned;
+                [442 / 442] mount_setattr in mount (dirfd: DirFd, path: UserCStr, flags: u32, attr: UserIn<MountAttr>, size: usize) Planned;
+                [457 / 457] statmount in mount (request: UserAddr, buf: UserAddr, bufsize: usize, flags: u32) Planned;
+                [458 / 458] listmount in mount (request: UserAddr, mnt_ids: UserAddr, nr_mnt_ids: usize, flags: u32) Planned;
+                [467 / 467] open_tree_attr in mount (dirfd: DirFd, path: UserCStr, flags: u32, attr: UserIn<MountAttr>, size: usize) Planned;
+
+                // pipes
+                [22 / -] pipe in pipe (pipefd: UserOut<[i32; 2]>) Planned;
+                [293 / 59] pipe2 in pipe (pipefd: UserOut<[i32; 2]>, flags: OpenFlags) Planned;
+
+                // files without a name
+                [319 / 279] memfd_create in memfd (name: UserCStr, flags: MemfdFlags) Planned;
+
+                // waiting for files
+                [7 / -] poll in poll (fds: UserInOut<PollFd>, nfds: u32, timeout: i32) Planned;
+                [23 / -] select in poll (nfds: i32, readfds: UserInOut<u64>, writefds: UserInOut<u64>, exceptfds: UserInOut<u64>, timeout: UserInOut<Timeval>) Planned;
+                [270 / 72] pselect6 in poll (nfds: i32, readfds: UserInOut<u64>, writefds: UserInOut<u64>, exceptfds: UserInOut<u64>, timeout: UserInOut<Timespec>, sigmask: UserIn<SigSetWithSize>) Planned;
+                [271 / 73] ppoll in poll (fds: UserInOut<PollFd>, nfds: u32, timeout: UserInOut<Timespec>, sigmask: UserIn<SigSet>, sigsetsize: usize) Planned;
+
+                // epoll(7)
+                [213 / -] epoll_create in epoll (size: i32) Planned;
+                [232 / -] epoll_wait in epoll (epfd: Fd, events: UserOut<EpollEvent>, maxevents: i32, timeout: i32) Planned;
+                [233 / 21] epoll_ctl in epoll (epfd: Fd, op: EpollOp, fd: Fd, event: UserIn<EpollEvent>) Planned;
+                [281 / 22] epoll_pwait in epoll (epfd: Fd, events: UserOut<EpollEvent>, maxevents: i32, timeout: i32, sigmask: UserIn<SigSet>, sigsetsize: usize) Planned;
+                [291 / 20] epoll_create1 in epoll (flags: EpollCreateFlags) Planned;
+                [441 / 441] epoll_pwait2 in epoll (epfd: Fd, events: UserOut<EpollEvent>, maxevents: i32, timeout: UserIn<Timespec>, sigmask: UserIn<SigSet>, sigsetsize: usize) Planned;
+
+                // eventfd(2), signalfd(2), timerfd_create(2)
+                [282 / -] signalfd in eventfd (fd: Fd, mask: UserIn<SigSet>, sizemask: usize) Planned;
+                [283 / 85] timerfd_create in eventfd (clockid: ClockId, flags: TimerfdFlags) Planned;
+                [284 / -] eventfd in eventfd (initval: u32) Planned;
+                [286 / 86] timerfd_settime in eventfd (fd: Fd, flags: TimerfdSetFlags, new_value: UserIn<Itimerspec>, old_value: UserOut<Itimerspec>) Planned;
+                [287 / 87] timerfd_gettime in eventfd (fd: Fd, curr_value: UserOut<Itimerspec>) Planned;
+                [289 / 74] signalfd4 in eventfd (fd: Fd, mask: UserIn<SigSet>, sizemask: usize, flags: SignalfdFlags) Planned;
+                [290 / 19] eventfd2 in eventfd (initval: u32, flags: EventfdFlags) Planned;
+
+                // inotify(7)
+                [253 / -] inotify_init in inotify () Planned;
+                [254 / 27] inotify_add_watch in inotify (fd: Fd, path: UserCStr, mask: InotifyMask) Planned;
+                [255 / 28] inotify_rm_watch in inotify (fd: Fd, wd: i32) Planned;
+                [294 / 26] inotify_init1 in inotify (flags: InotifyInitFlags) Planned;
+
+                // memory
+                [9 / 222] mmap in mm (addr: UserAddr, len: usize, prot: Prot, flags: MapFlags, fd: Fd, offset: u64) Planned;
+                [10 / 226] mprotect in mm (addr: UserAddr, len: usize, prot: Prot) Planned;
+                [11 / 215] munmap in mm (addr: UserAddr, len: usize) Planned;
+                [12 / 214] brk in mm (addr: UserAddr) Planned;
+                [25 / 216] mremap in mm (old_addr: UserAddr, old_len: usize, new_len: usize, flags: RemapFlags, new_addr: UserAddr) Planned;
+                [26 / 227] msync in mm (addr: UserAddr, len: usize, flags: SyncFlags) Planned;
+                [27 / 232] mincore in mm (addr: UserAddr, len: usize, vec: UserOut<u8>) Planned;
+                [28 / 233] madvise in mm (addr: UserAddr, len: usize, advice: Advice) Planned;
+                [149 / 228] mlock in mm (addr: UserAddr, len: usize) Planned;
+                [150 / 229] munlock in mm (addr: UserAddr, len: usize) Planned;
+                [151 / 230] mlockall in mm (flags: LockFlags) Planned;
+                [152 / 231] munlockall in mm () Planned;
+                [216 / 234] remap_file_pages in mm (addr: UserAddr, len: usize, prot: Prot, pgoff: u64, flags: MapFlags) Planned;
+                [237 / 235] mbind in mm (addr: UserAddr, len: usize, mode: MemoryPolicy, nodemask: UserIn<u64>, maxnode: u64, flags: u32) Planned;
+                [238 / 237] set_mempolicy in mm (mode: MemoryPolicy, nodemask: UserIn<u64>, maxnode: u64) Planned;
+                [239 / 236] get_mempolicy in mm (mode: UserOut<i32>, nodemask: UserOut<u64>, maxnode: u64, addr: UserAddr, flags: u32) Planned;
+                [256 / 238] migrate_pages in mm (pid: Pid, maxnode: u64, old_nodes: UserIn<u64>, new_nodes: UserIn<u64>) Planned;
+                [279 / 239] move_pages in mm (pid: Pid, count: u64, pages: UserIn<u64>, nodes: UserIn<i32>, status: UserOut<i32>, flags: u32) Planned;
+                [310 / 270] process_vm_readv in mm (pid: Pid, local_iov: UserIn<Iovec>, liovcnt: u64, remote_iov: UserIn<Iovec>, riovcnt: u64, flags: u64) Planned;
+                [311 / 271] process_vm_writev in mm (pid: Pid, local_iov: UserIn<Iovec>, liovcnt: u64, remote_iov: UserIn<Iovec>, riovcnt: u64, flags: u64) Planned;
+                [324 / 283] membarrier in mm (cmd: MembarrierCommand, flags: u32, cpu_id: i32) Planned;
+                [325 / 284] mlock2 in mm (addr: UserAddr, len: usize, flags: Mlock2Flags) Planned;
+                [329 / 288] pkey_mprotect in mm (addr: UserAddr, len: usize, prot: Prot, pkey: i32) Planned;
+                [330 / 289] pkey_alloc in mm (flags: u32, access_rights: u32) Planned;
+                [331 / 290] pkey_free in mm (pkey: i32) Planned;
+                [440 / 440] process_madvise in mm (pidfd: Fd, iov: UserIn<Iovec>, iovcnt: u64, advice: Advice, flags: u32) Planned;
+                [448 / 448] process_mrelease in mm (pidfd: Fd, flags: u32) Planned;
+                [450 / 450] set_mempolicy_home_node in mm (addr: UserAddr, len: usize, home_node: u64, flags: u64) Planned;
+                [451 / 451] cachestat in mm (fd: Fd, range: UserAddr, cstat: UserAddr, flags: u32) Planned;
+                [462 / 462] mseal in mm (addr: UserAddr, len: usize, flags: u64) Planned;
+
+                // futexes
+                [202 / 98] futex in futex (uaddr: UserInOut<u32>, op: i32, val: u32, timeout: u64, uaddr2: UserInOut<u32>, val3: u32) Planned;
+                [273 / 99] set_robust_list in futex (head: UserAddr, len: usize) Planned;
+                [274 / 100] get_robust_list in futex (pid: Pid, head_ptr: UserOut<u64>, len_ptr: UserOut<u64>) Planned;
+                [449 / 449] futex_waitv in futex (waiters: UserIn<FutexWaitv>, nr_futexes: u32, flags: u32, timeout: UserIn<Timespec>, clockid: ClockId) Planned;
+                [454 / 454] futex_wake in futex (uaddr: UserInOut<u32>, mask: u64, nr: i32, flags: u32) Planned;
+                [455 / 455] futex_wait in futex (uaddr: UserInOut<u32>, val: u64, mask: u64, flags: u32, timeout: UserIn<Timespec>, clockid: ClockId) Planned;
+                [456 / 456] futex_requeue in futex (waiters: UserIn<FutexWaitv>, flags: u32, nr_wake: i32, nr_requeue: i32) Planned;
+
+                // System V shared memory
+                [29 / 194] shmget in shm (key: i32, size: usize, shmflg: i32) Planned;
+                [30 / 196] shmat in shm (shmid: i32, shmaddr: UserAddr, shmflg: i32) Planned;
+                [31 / 195] shmctl in shm (shmid: i32, cmd: IpcCommand, buf: UserInOut<Shmid64Ds>) Planned;
+                [67 / 197] shmdt in shm (shmaddr: UserAddr) Planned;
+
+                // System V semaphores
+                [64 / 190] semget in sem (key: i32, nsems: i32, semflg: i32) Planned;
+                [65 / 193] semop in sem (semid: i32, sops: UserIn<Sembuf>, nsops: u32) Planned;
+                [66 / 191] semctl in sem (semid: i32, semnum: i32, cmd: IpcCommand, arg: u64) Planned;
+                [220 / 192] semtimedop in sem (semid: i32, sops: UserIn<Sembuf>, nsops: u32, timeout: UserIn<Timespec>) Planned;
+
+                // System V and POSIX message queues
+                [68 / 186] msgget in msg (key: i32, msgflg: i32) Planned;
+                [69 / 189] msgsnd in msg (msqid: i32, msgp: UserIn<i64>, msgsz: usize, msgflg: i32) Planned;
+                [70 / 188] msgrcv in msg (msqid: i32, msgp: UserOut<i64>, msgsz: usize, msgtyp: i64, msgflg: i32) Planned;
+                [71 / 187] msgctl in msg (msqid: i32, cmd: IpcCommand, buf: UserInOut<Msqid64Ds>) Planned;
+                [240 / 180] mq_open in msg (name: UserCStr, oflag: OpenFlags, mode: Mode, attr: UserIn<MqAttr>) Planned;
+                [241 / 181] mq_unlink in msg (name: UserCStr) Planned;
+                [242 / 182] mq_timedsend in msg (mqdes: Fd, msg_ptr: UserIn<u8>, msg_len: usize, msg_prio: u32, abs_timeout: UserIn<Timespec>) Planned;
+                [243 / 183] mq_timedreceive in msg (mqdes: Fd, msg_ptr: UserOut<u8>, msg_len: usize, msg_prio: UserOut<u32>, abs_timeout: UserIn<Timespec>) Planned;
+                [244 / 184] mq_notify in msg (mqdes: Fd, sevp: UserIn<SigEvent>) Planned;
+                [245 / 185] mq_getsetattr in msg (mqdes: Fd, newattr: UserIn<MqAttr>, oldattr: UserOut<MqAttr>) Planned;
+
+                // tasks born, changed, awaited, gone
+                [56 / 220] clone in task (flags: CloneFlags, stack: UserAddr, parent_tid: UserOut<i32>, child_tid: UserOut<i32>, tls: u64) Planned;
+                [57 / -] fork in task () Planned;
+                [58 / -] vfork in task () Planned;
+                [59 / 221] execve in task (path: UserCStr, argv: UserIn<UserCStr>, envp: UserIn<UserCStr>) Planned;
+                [60 / 93] exit in task (status: i32) Planned;
+                [61 / 260] wait4 in task (pid: Pid, wstatus: UserOut<i32>, options: WaitOptions, rusage: UserOut<Rusage>) Planned;
+                [135 / 92] personality in task (persona: u32) Planned;
+                [218 / 96] set_tid_address in task (tidptr: UserOut<i32>) Planned;
+                [231 / 94] exit_group in task (status: i32) Planned;
+                [247 / 95] waitid in task (idtype: IdType, id: Pid, infop: UserOut<SigInfo>, options: WaitOptions, rusage: UserOut<Rusage>) Planned;
+                [312 / 272] kcmp in task (pid1: Pid, pid2: Pid, kind: KcmpType, idx1: u64, idx2: u64) Planned;
+                [322 / 281] execveat in task (dirfd: DirFd, path: UserCStr, argv: UserIn<UserCStr>, envp: UserIn<UserCStr>, flags: AtFlags) Planned;
+                [334 / 293] rseq in task (rseq: UserInOut<Rseq>, rseq_len: u32, flags: u32, sig: u32) Planned;
+                [434 / 434] pidfd_open in task (pid: Pid, flags: PidfdFlags) Planned;
+                [435 / 435] clone3 in task (cl_args: UserIn<CloneArgs>, size: usize) Planned;
+                [438 / 438] pidfd_getfd in task (pidfd: Fd, targetfd: Fd, flags: u32) Planned;
+
+                // who a task is
+                [39 / 172] getpid in ids () Planned;
+                [102 / 174] getuid in ids () Planned;
+                [104 / 176] getgid in ids () Planned;
+                [105 / 146] setuid in ids (uid: Uid) Planned;
+                [106 / 144] setgid in ids (gid: Gid) Planned;
+                [107 / 175] geteuid in ids () Planned;
+                [108 / 177] getegid in ids () Planned;
+                [109 / 154] setpgid in ids (pid: Pid, pgid: Pid) Planned;
+                [110 / 173] getppid in ids () Planned;
+                [111 / -] getpgrp in ids () Planned;
+                [112 / 157] setsid in ids () Planned;
+                [113 / 145] setreuid in ids (ruid: Uid, euid: Uid) Planned;
+                [114 / 143] setregid in ids (rgid: Gid, egid: Gid) Planned;
+                [115 / 158] getgroups in ids (size: i32, list: UserOut<u32>) Planned;
+                [116 / 159] setgroups in ids (size: i32, list: UserIn<u32>) Planned;
+                [117 / 147] setresuid in ids (ruid: Uid, euid: Uid, suid: Uid) Planned;
+                [118 / 148] getresuid in ids (ruid: UserOut<u32>, euid: UserOut<u32>, suid: UserOut<u32>) Planned;
+                [119 / 149] setresgid in ids (rgid: Gid, egid: Gid, sgid: Gid) Planned;
+                [120 / 150] getresgid in ids (rgid: UserOut<u32>, egid: UserOut<u32>, sgid: UserOut<u32>) Planned;
+                [121 / 155] getpgid in ids (pid: Pid) Planned;
+                [122 / 151] setfsuid in ids (fsuid: Uid) Planned;
+                [123 / 152] setfsgid in ids (fsgid: Gid) Planned;
+                [124 / 156] getsid in ids (pid: Pid) Planned;
+                [125 / 90] capget in ids (hdrp: UserInOut<CapUserHeader>, datap: UserOut<CapUserData>) Planned;
+                [126 / 91] capset in ids (hdrp: UserInOut<CapUserHeader>, datap: UserIn<CapUserData>) Planned;
+                [186 / 178] gettid in ids () Planned;
+
+                // signals
+                [13 / 134] rt_sigaction in signal (signum: i32, act: UserIn<SigAction>, oldact: UserOut<SigAction>, sigsetsize: usize) Planned;
+                [14 / 135] rt_sigprocmask in signal (how: SigmaskHow, set: UserIn<SigSet>, oldset: UserOut<SigSet>, sigsetsize: usize) Planned;
+                [15 / 139] rt_sigreturn in signal () Planned;
+                [34 / -] pause in signal () Planned;
+                [62 / 129] kill in signal (pid: Pid, sig: i32) Planned;
+                [127 / 136] rt_sigpending in signal (set: UserOut<SigSet>, sigsetsize: usize) Planned;
+                [128 / 137] rt_sigtimedwait in signal (set: UserIn<SigSet>, info: UserOut<SigInfo>, timeout: UserIn<Timespec>, sigsetsize: usize) Planned;
+                [129 / 138] rt_sigqueueinfo in signal (tgid: Pid, sig: i32, info: UserIn<SigInfo>) Planned;
+                [130 / 133] rt_sigsuspend in signal (mask: UserIn<SigSet>, sigsetsize: usize) Planned;
+                [131 / 132] sigaltstack in signal (ss: UserIn<StackT>, old_ss: UserOut<StackT>) Planned;
+                [200 / 130] tkill in signal (tid: Tid, sig: i32) Planned;
+                [219 / 128] restart_syscall in signal () Planned;
+                [234 / 131] tgkill in signal (tgid: Pid, tid: Tid, sig: i32) Planned;
+                [297 / 240] rt_tgsigqueueinfo in signal (tgid: Pid, tid: Tid, sig: i32, info: UserIn<SigInfo>) Planned;
+                [424 / 424] pidfd_send_signal in signal (pidfd: Fd, sig: i32, info: UserIn<SigInfo>, flags: PidfdSignalFlags) Planned;
+
+                // clocks, timers, sleeping
+                [35 / 101] nanosleep in time (req: UserIn<Timespec>, rem: UserOut<Timespec>) Planned;
+                [36 / 102] getitimer in time (which: IntervalTimer, curr_value: UserOut<Itimerval>) Planned;
+                [37 / -] alarm in time (seconds: u32) Planned;
+                [38 / 103] setitimer in time (which: IntervalTimer, new_value: UserIn<Itimerval>, old_value: UserOut<Itimerval>) Planned;
+                [96 / 169] gettimeofday in time (tv: UserOut<Timeval>, tz: UserOut<Timezone>) Planned;
+                [100 / 153] times in time (buf: UserOut<Tms>) Planned;
+                [159 / 171] adjtimex in time (buf: UserInOut<Timex>) Planned;
+                [164 / 170] settimeofday in time (tv: UserIn<Timeval>, tz: UserIn<Timezone>) Planned;
+                [201 / -] time in time (tloc: UserOut<i64>) Planned;
+                [222 / 107] timer_create in time (clockid: ClockId, sevp: UserIn<SigEvent>, timerid: UserOut<i32>) Planned;
+                [223 / 110] timer_settime in time (timerid: TimerId, flags: TimerFlags, new_value: UserIn<Itimerspec>, old_value: UserOut<Itimerspec>) Planned;
+                [224 / 108] timer_gettime in time (timerid: TimerId, curr_value: UserOut<Itimerspec>) Planned;
+                [225 / 109] timer_getoverrun in time (timerid: TimerId) Planned;
+                [226 / 111] timer_delete in time (timerid: TimerId) Planned;
+                [227 / 112] clock_settime in time (clockid: ClockId, tp: UserIn<Timespec>) Planned;
+                [228 / 113] clock_gettime in time (clockid: ClockId, tp: UserOut<Timespec>) Planned;
+                [229 / 114] clock_getres in time (clockid: ClockId, res: UserOut<Timespec>) Planned;
+                [230 / 115] clock_nanosleep in time (clockid: ClockId, flags: TimerFlags, req: UserIn<Timespec>, rem: UserOut<Timespec>) Planned;
+                [305 / 266] clock_adjtime in time (clockid: ClockId, buf: UserInOut<Timex>) Planned;
+
+                // scheduling
+                [24 / 124] sched_yield in sched () Full;
+                [140 / 141] getpriority in sched (which: PriorityWhich, who: i32) Planned;
+                [141 / 140] setpriority in sched (which: PriorityWhich, who: i32, prio: i32) Planned;
+                [142 / 118] sched_setparam in sched (pid: Pid, param: UserIn<SchedParam>) Planned;
+                [143 / 121] sched_getparam in sched (pid: Pid, param: UserOut<SchedParam>) Planned;
+                [144 / 119] sched_setscheduler in sched (pid: Pid, policy: SchedPolicy, param: UserIn<SchedParam>) Planned;
+                [145 / 120] sched_getscheduler in sched (pid: Pid) Planned;
+                [146 / 125] sched_get_priority_max in sched (policy: SchedPolicy) Planned;
+                [147 / 126] sched_get_priority_min in sched (policy: SchedPolicy) Planned;
+                [148 / 127] sched_rr_get_interval in sched (pid: Pid, tp: UserOut<Timespec>) Planned;
+                [203 / 122] sched_setaffinity in sched (pid: Pid, cpusetsize: u32, mask: UserIn<u8>) Planned;
+                [204 / 123] sched_getaffinity in sched (pid: Pid, cpusetsize: u32, mask: UserOut<u8>) Planned;
+                [251 / 30] ioprio_set in sched (which: i32, who: i32, ioprio: i32) Planned;
+                [252 / 31] ioprio_get in sched (which: i32, who: i32) Planned;
+                [309 / 168] getcpu in sched (cpu: UserOut<u32>, node: UserOut<u32>, tcache: UserAddr) Planned;
+                [314 / 274] sched_setattr in sched (pid: Pid, attr: UserIn<SchedAttr>, flags: u32) Planned;
+                [315 / 275] sched_getattr in sched (pid: Pid, attr: UserOut<SchedAttr>, size: u32, flags: u32) Planned;
+
+                // limits and usage
+                [97 / 163] getrlimit in limits (resource: Resource, rlim: UserOut<Rlimit64>) Planned;
+                [98 / 165] getrusage in limits (who: RusageWho, usage: UserOut<Rusage>) Planned;
+                [160 / 164] setrlimit in limits (resource: Resource, rlim: UserIn<Rlimit64>) Planned;
+                [302 / 261] prlimit64 in limits (pid: Pid, resource: Resource, new_limit: UserIn<Rlimit64>, old_limit: UserOut<Rlimit64>) Planned;
+
+                // what tasks are told
+                [157 / 167] prctl in prctl (option: PrctlOption, arg2: u64, arg3: u64, arg4: u64, arg5: u64) Planned;
+                [158 / -] arch_prctl in prctl (option: ArchPrctlOption, arg2: UserAddr) Planned;
+
+                // tracing
+                [101 / 117] ptrace in ptrace (request: PtraceRequest, pid: Pid, addr: UserAddr, data: u64) Planned;
+
+                // filters
+                [317 / 277] seccomp in seccomp (op: SeccompOperation, flags: u32, args: UserAddr) Planned;
+
+                // namespaces
+                [272 / 97] unshare in namespace (flags: CloneFlags) Planned;
+                [308 / 268] setns in namespace (fd: Fd, nstype: CloneFlags) Planned;
+
+                // what the system is
+                [63 / 160] uname in sysinfo (buf: UserOut<NewUtsname>) Planned;
+                [99 / 179] sysinfo in sysinfo (info: UserOut<Sysinfo>) Planned;
+                [103 / 116] syslog in sysinfo (kind: i32, bufp: UserOut<u8>, len: i32) Planned;
+                [153 / 58] vhangup in sysinfo () Planned;
+                [170 / 161] sethostname in sysinfo (name: UserIn<u8>, len: i32) Planned;
+                [171 / 162] setdomainname in sysinfo (name: UserIn<u8>, len: i32) Planned;
+
+                // random bytes
+                [318 / 278] getrandom in random (buf: UserOut<u8>, count: usize, flags: GetrandomFlags) Planned;
+
+                // sockets
+                [41 / 198] socket in socket (domain: i32, kind: i32, protocol: i32) Planned;
+                [42 / 203] connect in socket (sockfd: Fd, addr: UserIn<SockaddrStorage>, addrlen: i32) Planned;
+                [43 / 202] accept in socket (sockfd: Fd, addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>) Planned;
+                [44 / 206] sendto in socket (sockfd: Fd, buf: UserIn<u8>, len: usize, flags: MessageFlags, dest_addr: UserIn<SockaddrStorage>, addrlen: i32) Planned;
+                [45 / 207] recvfrom in socket (sockfd: Fd, buf: UserOut<u8>, len: usize, flags: MessageFlags, src_addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>) Planned;
+                [46 / 211] sendmsg in socket (sockfd: Fd, msg: UserIn<Msghdr>, flags: MessageFlags) Planned;
+                [47 / 212] recvmsg in socket (sockfd: Fd, msg: UserInOut<Msghdr>, flags: MessageFlags) Planned;
+                [48 / 210] shutdown in socket (sockfd: Fd, how: ShutdownHow) Planned;
+                [49 / 200] bind in socket (sockfd: Fd, addr: UserIn<SockaddrStorage>, addrlen: i32) Planned;
+                [50 / 201] listen in socket (sockfd: Fd, backlog: i32) Planned;
+                [51 / 204] getsockname in socket (sockfd: Fd, addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>) Planned;
+                [52 / 205] getpeername in socket (sockfd: Fd, addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>) Planned;
+                [53 / 199] socketpair in socket (domain: i32, kind: i32, protocol: i32, sv: UserOut<[i32; 2]>) Planned;
+                [288 / 242] accept4 in socket (sockfd: Fd, addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>, flags: SocketFlags) Planned;
+                [299 / 243] recvmmsg in socket (sockfd: Fd, msgvec: UserInOut<Mmsghdr>, vlen: u32, flags: MessageFlags, timeout: UserInOut<Timespec>) Planned;
+                [307 / 269] sendmmsg in socket (sockfd: Fd, msgvec: UserInOut<Mmsghdr>, vlen: u32, flags: MessageFlags) Planned;
+
+                // socket options
+                [54 / 208] setsockopt in sockopt (sockfd: Fd, level: i32, optname: i32, optval: UserIn<u8>, optlen: i32) Planned;
+                [55 / 209] getsockopt in sockopt (sockfd: Fd, level: i32, optname: i32, optval: UserOut<u8>, optlen: UserInOut<i32>) Planned;
+            }
+            refused {
+                [134 / -] uselib ENOSYS "Linux is built without it since 5.15";
+                [154 / -] modify_ldt ENOSYS "16-bit segments are not for sandboxes; kernels may be built without";
+                [156 / -] _sysctl ENOSYS "removed in Linux 5.5";
+                [163 / 89] acct EPERM "process accounting belongs to the host";
+                [167 / 224] swapon EPERM "the sandbox has no swap of its own";
+                [168 / 225] swapoff EPERM "the sandbox has no swap of its own";
+                [169 / 142] reboot EPERM "the sandbox has no machine to reboot";
+                [172 / -] iopl EPERM "the sandbox has no I/O ports";
+                [173 / -] ioperm EPERM "the sandbox has no I/O ports";
+                [174 / -] create_module ENOSYS "removed in Linux 2.6";
+                [175 / 105] init_module EPERM "the sandbox loads no kernel modules";
+                [176 / 106] delete_module EPERM "the sandbox loads no kernel modules";
+                [177 / -] get_kernel_syms ENOSYS "removed in Linux 2.6";
+                [178 / -] query_module ENOSYS "removed in Linux 2.6";
+                [179 / 60] quotactl EPERM "quotas belong to the host";
+                [180 / 42] nfsservctl ENOSYS "removed in Linux 3.1";
+                [181 / -] getpmsg ENOSYS "never implemented by Linux";
+                [182 / -] putpmsg ENOSYS "never implemented by Linux";
+                [183 / -] afs_syscall ENOSYS "never implemented by Linux";
+                [184 / -] tuxcall ENOSYS "never implemented by Linux";
+                [185 / -] security ENOSYS "never implemented by Linux";
+                [205 / -] set_thread_area ENOSYS "no 32-bit calls on x86-64";
+                [206 / 0] io_setup ENOSYS "kernels may be built without asynchronous I/O; libraries fall back";
+                [207 / 1] io_destroy ENOSYS "kernels may be built without asynchronous I/O; libraries fall back";
+                [208 / 4] io_getevents ENOSYS "kernels may be built without asynchronous I/O; libraries fall back";
+                [209 / 2] io_submit ENOSYS "kernels may be built without asynchronous I/O; libraries fall back";
+                [210 / 3] io_cancel ENOSYS "kernels may be built without asynchronous I/O; libraries fall back";
+                [211 / -] get_thread_area ENOSYS "no 32-bit calls on x86-64";
+                [212 / 18] lookup_dcookie ENOSYS "removed in Linux 6.7";
+                [214 / -] epoll_ctl_old ENOSYS "never implemented by Linux";
+                [215 / -] epoll_wait_old ENOSYS "never implemented by Linux";
+                [236 / -] vserver ENOSYS "never implemented by Linux";
+                [246 / 104] kexec_load EPERM "the sandbox boots no kernel";
+                [248 / 217] add_key ENOSYS "kernels may be built without keyrings; they are not namespaced";
+                [249 / 218] request_key ENOSYS "kernels may be built without keyrings; they are not namespaced";
+                [250 / 219] keyctl ENOSYS "kernels may be built without keyrings; they are not namespaced";
+                [298 / 241] perf_event_open EACCES "as under perf_event_paranoid 3: counters tell of the host";
+                [300 / 262] fanotify_init EPERM "needs CAP_SYS_ADMIN over the host";
+                [301 / 263] fanotify_mark EPERM "needs CAP_SYS_ADMIN over the host";
+                [303 / 264] name_to_handle_at EOPNOTSUPP "no file system here has handles";
+                [304 / 265] open_by_handle_at EPERM "needs CAP_DAC_READ_SEARCH over the host";
+                [313 / 273] finit_module EPERM "the sandbox loads no kernel modules";
+                [320 / 294] kexec_file_load EPERM "the sandbox boots no kernel";
+                [321 / 280] bpf EPERM "as under unprivileged_bpf_disabled";
+                [323 / 282] userfaultfd EPERM "as under unprivileged_userfaultfd 0";
+                [333 / 292] io_pgetevents ENOSYS "kernels may be built without asynchronous I/O; libraries fall back";
+                [335 / -] uretprobe ENOSYS "only for the kernel's own trampolines";
+                [425 / 425] io_uring_setup ENOSYS "too wide a door; programs fall back to epoll";
+                [426 / 426] io_uring_enter ENOSYS "too wide a door; programs fall back to epoll";
+                [427 / 427] io_uring_register ENOSYS "too wide a door; programs fall back to epoll";
+                [443 / 443] quotactl_fd EPERM "quotas belong to the host";
+                [444 / 444] landlock_create_ruleset EOPNOTSUPP "as on a kernel where Landlock is not enabled";
+                [445 / 445] landlock_add_rule EOPNOTSUPP "as on a kernel where Landlock is not enabled";
+                [446 / 446] landlock_restrict_self EOPNOTSUPP "as on a kernel where Landlock is not enabled";
+                [447 / 447] memfd_secret ENOSYS "as on a kernel without secretmem.enable";
+                [453 / 453] map_shadow_stack EOPNOTSUPP "as on a processor without shadow stacks";
+                [459 / 459] lsm_get_self_attr EOPNOTSUPP "no security module is loaded";
+                [460 / 460] lsm_set_self_attr EOPNOTSUPP "no security module is loaded";
+                [461 / 461] lsm_list_modules EOPNOTSUPP "no security module is loaded";
+            }
+        }
+    };
+}
+pub(crate) use with_table;
+
+macro_rules! call {
+    ($cx:ident, $number:ident, $args:ident, $module:ident, $name:ident, ($($type:ty),*), Planned) => {
+        Err(support::planned($number).into())
+    };
+    ($cx:ident, $number:ident, $args:ident, $module:ident, $name:ident, ($($type:ty),*), $status:ident) => {{
+        #[allow(unused_mut, unused_variables, reason = "some calls take no argument")]
+        let mut registers = $args.into_iter();
+        let value = crate::$module::$name(
+            $cx,
+            $(<$type as abi::FromReg>::from_reg(registers.next().unwrap_or(0))),*
+        )?;
+        Ok(IntoReg::into_reg(value))
+    }};
+}
+
+macro_rules! expand {
+    (
+        handled { $(
+            [$number:literal / $arm:tt] $name:ident in $module:ident
+            ($($arg:ident: $type:ty),*) $status:ident $(($note:literal))?;
+        )* }
+        refused { $([$refused:literal / $refused_arm:tt] $refused_name:ident $errno:ident $reason:literal;)* }
+    ) => {
+        /// Every system call, by number.
+        #[allow(non_camel_case_types, reason = "these are Linux's names")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u32)]
+        pub enum Sysno { $(#[doc = stringify!($name)] $name = $number,)* $(#[doc = stringify!($refused_name)] $refused_name = $refused,)* }
+
+        impl Sysno {
+            /// The call with this number. As on Linux only the low 32 bits count.
+            pub fn from_number(number: u64) -> Option<Sysno> {
+                match number as u32 {
+                    $($number => Some(Sysno::$name),)*
+                    $($refused => Some(Sysno::$refused_name),)*
+                    _ => None,
+                }
+            }
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Sysno::$name => stringify!($name),)*
+                    $(Sysno::$refused_name => stringify!($refused_name),)*
+                }
+            }
+
+            /// The family that handles it; that of refused calls is `refused`.
+            pub fn family(self) -> &'static str {
+                match self {
+                    $(Sysno::$name => stringify!($module),)*
+                    $(Sysno::$refused_name => "refused",)*
+                }
+            }
+        }
+
+        /// Carries out call `number`.
+        pub(crate) fn dispatch(cx: &mut Current, number: u64, args: [u64; 6]) -> SysResult<u64> {
+            match number as u32 {
+                $($number => call!(cx, number, args, $module, $name, ($($type),*), $status),)*
+                $($refused => Err(support::refused(number, Errno::$errno).into()),)*
+                _ => Err(support::planned(number).into()),
+            }
+        }
+
+        /// Writes the arguments of call `number` in strace(1)'s format, by the types of its row.
+        pub(crate) fn show_arguments(line: &mut trace::Line<'_>, number: u64) {
+            match number as u32 {
+                $($number => { $(trace::argument::<$type>(line, stringify!($arg));)* })*
+                _ => trace::raw_arguments(line),
+            }
+        }
+    };
+}
+
+with_table!(expand);
