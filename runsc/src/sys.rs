@@ -175,6 +175,66 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// The next connection to a listening socket.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let none = ptr::null_mut::<libc::sockaddr>();
+    // SAFETY: null pointers say that the address is not wanted.
+    let fd = check(unsafe {
+        libc::accept4(listener.as_raw_fd(), none, ptr::null_mut(), libc::SOCK_CLOEXEC)
+    })?;
+    // SAFETY: the kernel has just made this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Closes what the caller of this program has leaked into it. To be called before anything is opened.
+pub(crate) fn close_from(first: RawFd) {
+    // SAFETY: a plain call on numbers, of which none is ours yet. It cannot fail on Linux ≥ 5.9.
+    unsafe { libc::syscall(libc::SYS_close_range, first.cast_unsigned(), u32::MAX, 0) };
+}
+
+/// Puts a descriptor at a number that is in use, closing what was there.
+pub(crate) fn replace(file: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    // SAFETY: a plain call on numbers; the standard streams are replaced by something as good.
+    check(unsafe { libc::dup2(file.as_raw_fd(), number) }).map(drop)
+}
+
+/// Makes a terminal the controlling one of this session.
+pub(crate) fn control_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the request takes a number.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
+}
+
+/// A new terminal: the master's end, and the other.
+pub(crate) fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the string ends in NUL.
+    let master = check(unsafe { libc::open(c"/dev/ptmx".as_ptr(), flags) })?;
+    // SAFETY: the kernel has just made this descriptor; nobody else owns it.
+    let master = unsafe { OwnedFd::from_raw_fd(master) };
+    let unlocked: libc::c_int = 0;
+    // SAFETY: the request reads one number through the pointer.
+    check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked) })?;
+    // By way of the master itself: no path that an attacker could have put there.
+    // SAFETY: the request takes flags and returns a descriptor.
+    let slave = check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) })?;
+    // SAFETY: the kernel has just made this descriptor; nobody else owns it.
+    Ok((master, unsafe { OwnedFd::from_raw_fd(slave) }))
+}
+
+/// Sets the size of a terminal.
+pub(crate) fn set_window_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the request reads one structure through the pointer.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
+}
+
+/// Gives a signal its default action back.
+pub(crate) fn reset_signal(signal: nix::sys::signal::Signal) -> nix::Result<()> {
+    use nix::sys::signal::{SigHandler, signal as set};
+    // SAFETY: the default action runs no code of ours.
+    unsafe { set(signal, SigHandler::SigDfl) }.map(drop)
+}
+
 fn check(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -97,6 +97,11 @@ impl Values {
         }
     }
 
+    /// Whether the command has such a flag.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.table.iter().any(|flag| flag.name == name)
+    }
+
     /// As [`Values::get`], as text.
     pub(crate) fn text(&self, name: &str) -> String {
         self.get(name).to_string_lossy().into_owned()

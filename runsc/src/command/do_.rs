@@ -4,36 +4,29 @@
 use super::{Coded, Failure, Request};
 use crate::{
     container::adhoc,
-    sandbox::{console, control, spawn, supervise},
+    sandbox::{
+        console, control,
+        spawn::{self, Launch},
+        supervise::{self, Outcome, Signals, Watch},
+    },
 };
 
 /// Runs the program and ends as it ended.
 pub(crate) fn run(request: Request) -> Result<u8, Failure> {
     let (boot, gofer) = adhoc::plan(&request.config, &request.flags, &request.args)?;
-    foreground(&request, boot, gofer)
-}
-
-/// Runs a sandbox whose streams are ours, until it ends.
-pub(super) fn foreground(
-    request: &Request,
-    boot: crate::sandbox::plan::BootPlan,
-    gofer: crate::sandbox::plan::GoferPlan,
-) -> Result<u8, Failure> {
     let is_terminal = boot.process.terminal;
     let saved = console::Saved::of_stdin();
-    let signals = supervise::Signals::hold()?;
+    let signals = Signals::hold()?;
     let stdio = console::streams()?;
-    let sandbox = spawn::start(spawn::Launch { config: &request.config, boot, gofer, stdio })?;
-    let outcome = supervise::supervise(sandbox, &signals, is_terminal);
+    let sandbox = spawn::start(Launch { config: &request.config, boot, gofer, stdio })?;
+    let watch = Watch { signals: &signals, is_terminal, listener: None, on_event: &mut |_| {} };
+    let outcome = supervise::supervise(sandbox, watch);
     drop(saved);
-    match outcome {
-        supervise::Outcome::Exited(status) => Ok(supervise::Outcome::code(status)),
-        supervise::Outcome::Failed(control::Failure::NotFound, message) => {
-            Err(Coded { code: 127, message }.into())
-        }
-        supervise::Outcome::Failed(control::Failure::NotExecutable, message) => {
-            Err(Coded { code: 126, message }.into())
-        }
-        supervise::Outcome::Failed(control::Failure::Other, message) => Err(message.into()),
-    }
+    let code = match outcome {
+        Outcome::Exited(status) => return Ok(Outcome::code(status)),
+        Outcome::Failed(control::Failure::NotFound, message) => (127, message),
+        Outcome::Failed(control::Failure::NotExecutable, message) => (126, message),
+        Outcome::Failed(control::Failure::Other, message) => (128, message),
+    };
+    Err(Coded { code: code.0, message: code.1 }.into())
 }

@@ -1,9 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `runsc kill`.
+//! `runsc kill`: a signal for a container.
 
 use super::{Failure, Request};
+use crate::{
+    container::signal,
+    sandbox::control::{self, Target},
+    state::{record::Status, store::Store},
+};
 
-/// Not there yet.
-pub(crate) fn run(_: Request) -> Result<u8, Failure> {
-    Err("kill: not supported yet".into())
+/// Sends the signal.
+pub(crate) fn run(request: Request) -> Result<u8, Failure> {
+    let id = request.id();
+    let store = Store::new(&request.config.root);
+    let record = store.read(&id)?;
+    let name = request.args.get(1).map_or("TERM".into(), |name| name.to_string_lossy());
+    let signal = signal::parse(&name)?;
+    let is_all = request.flags.is_on("all");
+    if record.status_now() == Status::Stopped {
+        return if is_all { Ok(0) } else { Err("container not running".into()) };
+    }
+    let target = if is_all { Target::All } else { Target::Init };
+    let sent = store.connect(&id)?.ask(&control::Request::Signal { signal, target });
+    match sent {
+        // It may have ended since we looked.
+        Err(_) if record.status_now() == Status::Stopped && is_all => Ok(0),
+        Err(_) if record.status_now() == Status::Stopped => Err("container not running".into()),
+        other => Ok(other.map(|()| 0)?),
+    }
 }

@@ -26,7 +26,7 @@ use std::{
 use crate::{
     cli::{Invocation, Values, help as texts, parse},
     config::Config,
-    log,
+    log, sys,
 };
 
 /// What a command was asked.
@@ -77,6 +77,8 @@ pub(crate) fn main(args: Vec<OsString>) -> u8 {
         // A process of a sandbox: its log comes with its plan.
         return (command.run)(Request { config: Config::default(), flags, args }).unwrap_or(128);
     }
+    let kept = if flags.has("preserve-fds") { flags.number("preserve-fds") } else { 0 };
+    sys::close_from(i32::try_from(kept.clamp(0, 1024)).unwrap_or(0) + 3);
     let config = match Config::new(&globals) {
         Ok(config) => config,
         Err(error) => return fail(&error, command.failure),

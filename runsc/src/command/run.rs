@@ -1,22 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `runsc run`: a bundle as a container, in the foreground.
+//! `runsc run`: a bundle as a container, made and started.
 
-use super::{Failure, Request, do_};
-use crate::{
-    container::id,
-    oci::{bundle::Bundle, convert},
-};
+use super::{Failure, Request};
+use crate::{container::create, sandbox::supervise::Outcome};
 
-/// Runs the container until it ends.
+/// Runs the container until it ends, or leaves it running with `--detach`.
 pub(crate) fn run(request: Request) -> Result<u8, Failure> {
     let id = request.id();
-    id::check(&id)?;
-    for flag in ["detach", "console-socket", "preserve-fds"] {
-        if request.flags.is_given(flag) {
-            return Err(format!("run --{flag}: not supported yet").into());
-        }
+    if request.flags.is_on("detach") {
+        create::detached(&request.config, &request.flags, &id, false)?;
+        return Ok(0);
     }
-    let bundle = Bundle::open(&request.flags.path("bundle").unwrap_or_else(|| ".".into()))?;
-    let (boot, gofer) = convert::plan(&id, &bundle, &request.config)?;
-    do_::foreground(&request, boot, gofer)
+    Ok(Outcome::code(create::foreground(&request.config, &request.flags, &id)?))
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `runsc state`.
+//! `runsc state`: a container as the runtime specification shows it.
 
-use super::{Failure, Request};
+use super::{Failure, Request, print};
+use crate::state::store::Store;
 
-/// Not there yet.
-pub(crate) fn run(_: Request) -> Result<u8, Failure> {
-    Err("state: not supported yet".into())
+/// Prints the state.
+pub(crate) fn run(request: Request) -> Result<u8, Failure> {
+    let record = Store::new(&request.config.root).read(&request.id())?;
+    Ok(print(&format!("{:#}", record.to_json())))
 }

@@ -128,6 +128,16 @@ impl Channel {
         Ok(())
     }
 
+    /// Asks for something and waits until it is done.
+    pub(crate) fn ask(&self, request: &Request) -> Result<(), ChannelError> {
+        self.send(request)?;
+        match self.receive()? {
+            Event::Done { errno: 0 } | Event::Exited { .. } => Ok(()),
+            Event::Done { errno } => Err(io::Error::from_raw_os_error(errno).into()),
+            other => Err(io::Error::other(format!("unexpected answer {other:?}")).into()),
+        }
+    }
+
     /// Waits for the next message.
     pub(crate) fn receive<T: DeserializeOwned>(&self) -> Result<T, ChannelError> {
         let mut packet = vec![0; LIMIT];

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Waiting for a sandbox in the foreground: signals go in, the end comes out.
 
-use std::os::fd::AsFd;
+use std::{
+    collections::VecDeque,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use nix::{
     errno::Errno,
@@ -16,9 +19,10 @@ use nix::{
 use tracing::debug;
 
 use super::{
-    control::{ChannelError, Event, Failure, Request, Target},
+    control::{Channel, ChannelError, Event, Failure, Request, Target},
     spawn::Sandbox,
 };
+use crate::sys;
 
 /// How a sandbox ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,13 +73,37 @@ impl Signals {
     }
 }
 
+/// What else to do while a sandbox lives.
+pub(crate) struct Watch<'a> {
+    /// The signals to hand to the guest.
+    pub(crate) signals: &'a Signals,
+    /// Whether the guest has a terminal.
+    pub(crate) is_terminal: bool,
+    /// Where other commands connect to.
+    pub(crate) listener: Option<OwnedFd>,
+    /// Sees what the sandbox says, before anybody acts on it.
+    pub(crate) on_event: &'a mut dyn FnMut(&Event),
+}
+
 /// Waits until the sandbox has ended, and leaves nothing of it.
-pub(crate) fn supervise(sandbox: Sandbox, signals: &Signals, is_terminal: bool) -> Outcome {
-    let outcome = converse(&sandbox, signals, is_terminal);
+pub(crate) fn supervise(sandbox: Sandbox, watch: Watch<'_>) -> Outcome {
+    let mut conversation = Conversation {
+        sandbox: &sandbox,
+        watch,
+        clients: Vec::new(),
+        asked: VecDeque::new(),
+        next: 0,
+    };
+    let outcome = conversation.run();
+    let waiting: Vec<Channel> = conversation.clients.into_iter().map(|it| it.channel).collect();
     let lost = match outcome {
-        Some(outcome @ Outcome::Exited(_)) => {
+        Some(Outcome::Exited(status)) => {
             sandbox.end();
-            return outcome;
+            for client in waiting {
+                // It asked to wait, and may have gone since.
+                let _ = client.send(&Event::Exited { status });
+            }
+            return Outcome::Exited(status);
         }
         other => other,
     };
@@ -102,63 +130,159 @@ fn epitaph(status: Option<WaitStatus>) -> String {
     }
 }
 
-fn converse(sandbox: &Sandbox, signals: &Signals, is_terminal: bool) -> Option<Outcome> {
-    loop {
-        let mut fds = [
-            PollFd::new(sandbox.control.as_fd(), PollFlags::POLLIN),
-            PollFd::new(signals.0.as_fd(), PollFlags::POLLIN),
-        ];
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => return Some(Outcome::Failed(Failure::Other, format!("poll: {error}"))),
-        }
-        let [control, signal] = fds.map(|fd| fd.any().unwrap_or(true));
-        if signal {
-            while let Ok(Some(info)) = signals.0.read_signal() {
-                forward(sandbox, info.ssi_signo.cast_signed(), is_terminal);
+/// No more commands may be connected at once.
+const CLIENTS: usize = 256;
+
+struct Client {
+    number: u64,
+    channel: Channel,
+}
+
+struct Conversation<'s, 'w> {
+    sandbox: &'s Sandbox,
+    watch: Watch<'w>,
+    clients: Vec<Client>,
+    /// Who made the requests that the sandbox has not answered yet, in order. It answers each.
+    asked: VecDeque<Option<u64>>,
+    next: u64,
+}
+
+impl Conversation<'_, '_> {
+    /// Until the sandbox says how it ended; `None` if it just went away.
+    fn run(&mut self) -> Option<Outcome> {
+        loop {
+            let mut fds = vec![
+                PollFd::new(self.sandbox.control.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.watch.signals.0.as_fd(), PollFlags::POLLIN),
+            ];
+            fds.extend(
+                self.clients.iter().map(|it| PollFd::new(it.channel.as_fd(), PollFlags::POLLIN)),
+            );
+            if let Some(listener) = &self.watch.listener
+                && self.clients.len() < CLIENTS
+            {
+                fds.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
             }
-        }
-        if !control {
-            continue;
-        }
-        match sandbox.control.receive() {
-            Ok(Event::Exited { status }) => return Some(Outcome::Exited(status)),
-            Ok(Event::Failed { failure, message }) => {
-                return Some(Outcome::Failed(failure, one_line(&message)));
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => {
+                    return Some(Outcome::Failed(Failure::Other, format!("poll: {error}")));
+                }
             }
-            Ok(Event::Report { text }) => report(&text),
-            Ok(event) => debug!("sandbox: {event:?}"),
-            Err(ChannelError::Closed) => return None,
-            Err(error) => {
-                debug!("sandbox: {error}");
-                return None;
+            let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+            let mut ready = ready.into_iter();
+            let (control, signal) = (ready.next() == Some(true), ready.next() == Some(true));
+            let numbers: Vec<u64> = self.clients.iter().map(|it| it.number).collect();
+            let speaking: Vec<u64> =
+                numbers.into_iter().filter(|_| ready.next() == Some(true)).collect();
+            if signal {
+                while let Ok(Some(info)) = self.watch.signals.0.read_signal() {
+                    self.forward(info.ssi_signo.cast_signed());
+                }
+            }
+            for number in speaking {
+                self.hear(number);
+            }
+            if ready.next() == Some(true) {
+                self.welcome();
+            }
+            if control && let Some(end) = self.listen() {
+                return end;
             }
         }
     }
-}
 
-/// Hands one of our signals to the guest.
-fn forward(sandbox: &Sandbox, signal: i32, is_terminal: bool) {
-    let of_terminal =
-        matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGTSTP | libc::SIGWINCH);
-    let target = match (is_terminal, signal) {
-        (true, _) if of_terminal => Target::Foreground,
-        // Without a terminal of the guest's own we stop as a whole, for our shell to see.
-        (false, libc::SIGTSTP) => {
-            send(sandbox, libc::SIGSTOP, Target::All);
-            // The only way this fails is that there is no such signal.
-            let _ = raise(Signal::SIGSTOP);
-            send(sandbox, libc::SIGCONT, Target::All);
-            return;
+    /// One message of the sandbox: whether and how it is the last.
+    fn listen(&mut self) -> Option<Option<Outcome>> {
+        let event = match self.sandbox.control.receive() {
+            Ok(event) => event,
+            Err(ChannelError::Closed) => return Some(None),
+            Err(error) => {
+                debug!("sandbox: {error}");
+                return Some(None);
+            }
+        };
+        (self.watch.on_event)(&event);
+        match event {
+            Event::Exited { status } => return Some(Some(Outcome::Exited(status))),
+            Event::Failed { failure, message } => {
+                return Some(Some(Outcome::Failed(failure, one_line(&message))));
+            }
+            Event::Report { text } => report(&text),
+            Event::Done { .. } => {
+                if let Some(Some(number)) = self.asked.pop_front() {
+                    self.answer(number, &event);
+                }
+            }
+            Event::Created | Event::Started => debug!("sandbox: {event:?}"),
         }
-        _ => Target::Init,
-    };
-    send(sandbox, signal, target);
-}
+        None
+    }
 
-fn send(sandbox: &Sandbox, signal: i32, target: Target) {
-    if let Err(error) = sandbox.control.send(&Request::Signal { signal, target }) {
-        debug!("forward signal {signal}: {error}");
+    fn welcome(&mut self) {
+        let Some(listener) = &self.watch.listener else { return };
+        match sys::accept(listener.as_fd()) {
+            Ok(socket) => {
+                self.clients.push(Client { number: self.next, channel: Channel::new(socket) });
+                self.next += 1;
+            }
+            Err(error) => debug!("accept: {error}"),
+        }
+    }
+
+    /// One message of a client.
+    fn hear(&mut self, number: u64) {
+        let Some(client) = self.clients.iter().find(|it| it.number == number) else { return };
+        match client.channel.receive::<Request>() {
+            // The answer is the end of the sandbox.
+            Ok(Request::Wait) => {}
+            Ok(request) => self.ask(&request, Some(number)),
+            Err(error) => {
+                if !matches!(error, ChannelError::Closed) {
+                    debug!("client: {error}");
+                }
+                self.clients.retain(|it| it.number != number);
+            }
+        }
+    }
+
+    fn answer(&mut self, number: u64, event: &Event) {
+        if let Some(client) = self.clients.iter().find(|it| it.number == number)
+            && let Err(error) = client.channel.send(event)
+        {
+            debug!("client: {error}");
+        }
+    }
+
+    fn ask(&mut self, request: &Request, asker: Option<u64>) {
+        match self.sandbox.control.send(request) {
+            Ok(()) => self.asked.push_back(asker),
+            Err(error) => {
+                debug!("ask the sandbox {request:?}: {error}");
+                if let Some(number) = asker {
+                    self.answer(number, &Event::Done { errno: libc::ESRCH });
+                }
+            }
+        }
+    }
+
+    /// Hands one of our signals to the guest.
+    fn forward(&mut self, signal: i32) {
+        let of_terminal =
+            matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGTSTP | libc::SIGWINCH);
+        let target = match (self.watch.is_terminal, signal) {
+            (true, _) if of_terminal => Target::Foreground,
+            // Without a terminal of the guest's own we stop as a whole, for our shell to see.
+            (false, libc::SIGTSTP) => {
+                self.ask(&Request::Signal { signal: libc::SIGSTOP, target: Target::All }, None);
+                // The only way this fails is that there is no such signal.
+                let _ = raise(Signal::SIGSTOP);
+                self.ask(&Request::Signal { signal: libc::SIGCONT, target: Target::All }, None);
+                return;
+            }
+            _ => Target::Init,
+        };
+        self.ask(&Request::Signal { signal, target }, None);
     }
 }
 
