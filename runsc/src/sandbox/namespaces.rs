@@ -17,12 +17,12 @@ const OWN: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP;
 
 /// What to try, the strongest first. Root needs no user namespace to make the others; in a container
-/// without CAP_SYS_ADMIN it does, as any user.
-pub(crate) fn choices() -> Vec<Isolation> {
+/// without CAP_SYS_ADMIN it does, as any user, and with `--rootless` it acts as one.
+pub(crate) fn choices(is_rootless: bool) -> Vec<Isolation> {
     let with = Isolation { has_namespaces: true, has_user_namespace: false };
     let with_user = Isolation { has_namespaces: true, has_user_namespace: true };
     let without = Isolation { has_namespaces: false, has_user_namespace: false };
-    if unistd::geteuid().is_root() {
+    if unistd::geteuid().is_root() && !is_rootless {
         vec![with, with_user, without]
     } else {
         vec![with_user, without]

@@ -148,7 +148,7 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Sandbox, SpawnError> {
     let gofer_logs = config.open_logs("gofer", &boot.id)?;
     gofer.logs = gofer_logs.iter().map(|sink| sink.rule).collect();
     let id = boot.id.clone();
-    let gofer_child = isolated("gofer", |isolation| {
+    let gofer_child = isolated("gofer", config, |isolation| {
         gofer.isolation = isolation;
         let mut files = vec![clone(&status_writer)?, plan_file(&gofer)?, clone(&server)?];
         add_logs(&mut files, &gofer_logs)?;
@@ -158,7 +158,7 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Sandbox, SpawnError> {
 
     let boot_logs = config.open_logs("boot", &boot.id)?;
     boot.logs = boot_logs.iter().map(|sink| sink.rule).collect();
-    let boot_child = isolated("boot", |isolation| {
+    let boot_child = isolated("boot", config, |isolation| {
         boot.isolation = isolation;
         let mut files = vec![clone(&boot_control)?, plan_file(&boot)?, clone(&client)?];
         for stream in &stdio {
@@ -183,9 +183,10 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Sandbox, SpawnError> {
 /// Tries the isolations that this host may grant, the strongest first.
 fn isolated(
     name: &str,
+    config: &Config,
     mut attempt: impl FnMut(Isolation) -> Result<Child, SpawnError>,
 ) -> Result<Child, SpawnError> {
-    let mut choices = namespaces::choices().into_iter().peekable();
+    let mut choices = namespaces::choices(config.is_rootless).into_iter().peekable();
     loop {
         let Some(isolation) = choices.next() else {
             return Err(io::Error::from(io::ErrorKind::PermissionDenied)).step("start a process");

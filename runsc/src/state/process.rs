@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::sys;
@@ -48,7 +51,7 @@ impl ProcessId {
     pub(crate) fn kill(self, deadline: Instant) -> bool {
         let Some(handle) = self.open() else { return true };
         // It may have ended by now, which is what we want.
-        let _ = sys::send_signal(handle.as_fd(), nix::libc::SIGKILL);
+        let _ = sys::send_signal(handle.as_fd(), libc::SIGKILL);
         has_ended(&handle, deadline.saturating_duration_since(Instant::now()))
     }
 }
