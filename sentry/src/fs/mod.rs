@@ -2,5 +2,6 @@
 //! The file systems, and the kinds of files that have none.
 
 pub mod devpts;
+pub mod eventfd;
 pub mod host;
 pub mod pipe;

@@ -49,6 +49,8 @@ levels! {
     Terminal
     /// A pipe's or a socket's connection state. Pairs by address.
     Endpoint
+    /// Which epoll instance watches which: one such addition at a time (Linux's `epnested_mutex`).
+    EpollTree
     /// An epoll instance's interest list.
     Epoll
     /// Who exists: tasks, thread groups, process groups, sessions, their ties. Held while one is born or dies.
@@ -75,12 +77,12 @@ levels! {
     FutexBucket
     /// Armed timers.
     Timers
-    /// The ready list of an epoll instance: filled by wake-ups.
-    EpollReady
     /// Data in flight: bytes of a pipe, a socket's queue, an eventfd's counter. Pairs by address.
     Queue
     /// Who waits.
     WaitQueue
+    /// The ready list of an epoll instance: filled by wake-ups.
+    EpollReady
     /// One sleeping thread.
     Sleeper
     /// Nothing is taken under a leaf.

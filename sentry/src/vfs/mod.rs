@@ -10,6 +10,7 @@
 
 mod caller;
 mod description;
+pub mod epoll;
 mod file;
 mod inode;
 

@@ -6,8 +6,8 @@
 //! * **Invariants.** An operation never sleeps itself: it answers [`Try::WouldBlock`]. Whoever waits
 //!   registers *before* it tries again, so no wake-up is lost. A wait ends by readiness, by its
 //!   deadline, or by [`Sleeper::interrupt`]; there is no wait that cannot be interrupted.
-//! * **Lock levels.** `WaitQueue`, then `Sleeper`. [`Wake::wake`] is called under `WaitQueue`: it may
-//!   take `Sleeper` and leaves, nothing else.
+//! * **Lock levels.** `WaitQueue`, `EpollReady`, `Sleeper`. [`Wake::wake`] is called with none of them
+//!   held; as its caller may hold anything above `WaitQueue`, it may take these and leaves only.
 
 mod mask;
 mod queue;

@@ -3,15 +3,21 @@
 
 use std::{
     fmt,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering, fence},
+    },
 };
+
+use smallvec::SmallVec;
 
 use super::Ready;
 use crate::sync::{Mutex, levels};
 
 /// Something that wants to hear of readiness.
 pub trait Wake: Send + Sync {
-    /// `ready` has become so. Called under `WaitQueue`; must not block and must not call back.
+    /// `ready` has become so. Called without the queue's lock, perhaps after the registration is gone;
+    /// must not block. It may notify other queues (an epoll instance does).
     fn wake(&self, ready: Ready);
 }
 
@@ -32,7 +38,14 @@ struct Entries {
 /// Who waits for one thing. Cheap when nobody does.
 #[derive(Default, Clone)]
 pub struct WaitQueue {
-    entries: Arc<Mutex<Entries, levels::WaitQueue>>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: Mutex<Entries, levels::WaitQueue>,
+    /// How many entries there are, so that a notification nobody waits for takes no lock.
+    count: AtomicUsize,
 }
 
 impl WaitQueue {
@@ -54,29 +67,42 @@ impl WaitQueue {
     }
 
     fn enter(&self, wake: Arc<dyn Wake>, interest: Ready, exclusive: bool) -> Registration {
-        let mut entries = self.entries.lock();
+        let mut entries = self.inner.entries.lock();
         let key = entries.next_key;
         entries.next_key += 1;
         entries.list.push(Entry { key, interest: interest | Ready::ALWAYS, exclusive, wake });
-        Registration { queue: Arc::downgrade(&self.entries), key }
+        // Sequentially consistent with the fence in `notify`: either the notifier sees the entry, or
+        // whoever registers sees the change when it tries again.
+        self.inner.count.store(entries.list.len(), Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        Registration { queue: Arc::downgrade(&self.inner), key }
     }
 
     /// Wakes those who wait for any of `ready`. Call it after the change is visible.
     pub fn notify(&self, ready: Ready) {
-        let entries = self.entries.lock();
+        fence(Ordering::SeqCst);
+        if self.inner.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut woken: SmallVec<[Arc<dyn Wake>; 4]> = SmallVec::new();
+        let entries = self.inner.entries.lock();
         let mut woke_exclusive = false;
         for entry in &entries.list {
             if !entry.interest.intersects(ready) || (entry.exclusive && woke_exclusive) {
                 continue;
             }
             woke_exclusive |= entry.exclusive;
-            entry.wake.wake(ready);
+            woken.push(Arc::clone(&entry.wake));
+        }
+        drop(entries);
+        for wake in woken {
+            wake.wake(ready);
         }
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.entries.lock().list.is_empty()
+        self.inner.entries.lock().list.is_empty()
     }
 }
 
@@ -89,17 +115,19 @@ impl fmt::Debug for WaitQueue {
 /// A place in a [`WaitQueue`]; leaves it when dropped.
 #[must_use]
 pub struct Registration {
-    queue: Weak<Mutex<Entries, levels::WaitQueue>>,
+    queue: Weak<Inner>,
     key: u64,
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if let Some(entries) = self.queue.upgrade() {
+        if let Some(queue) = self.queue.upgrade() {
             let removed = {
-                let mut entries = entries.lock();
+                let mut entries = queue.entries.lock();
                 let at = entries.list.iter().position(|entry| entry.key == self.key);
-                at.map(|at| entries.list.remove(at))
+                let removed = at.map(|at| entries.list.remove(at));
+                queue.count.store(entries.list.len(), Ordering::SeqCst);
+                removed
             };
             // The last reference to a waiter may free much: not under the lock.
             drop(removed);
