@@ -10,14 +10,19 @@
 //! * **What it deliberately does not know.** Tasks, inodes, OCI. It never calls up.
 #![deny(unsafe_code)]
 
+mod host;
 pub mod hostio;
+mod memory;
 pub mod registers;
+mod sys;
+pub mod systrap;
 
 use std::{fmt, os::fd::BorrowedFd, sync::Arc};
 
 use abi::{Errno, UserAddr, UserRange};
 use bitflags::bitflags;
 
+pub use host::calls::{HostCall, host_calls};
 pub use registers::Registers;
 
 /// What went wrong between the sentry and its stubs. Guest mistakes are not errors but [`Exit`]s.

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The zygote, and the fresh stubs that it makes.
+
+use std::{
+    os::fd::AsFd,
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use abi::{PAGE_SIZE, UserAddr, UserRange};
+use parking_lot::Mutex;
+use zerocopy::IntoBytes;
+
+use super::{
+    context::SystrapContext,
+    filter,
+    frame::Frame,
+    shared::{BUFFER_OFFSET, CHANNEL_SIZE, OP_MAY_FAIL, Op},
+    stub::{self, Birth},
+    subprocess::{INTERRUPT, Registry, Subprocess, Thread, op},
+    wake,
+};
+use crate::{
+    Error,
+    host::cpu,
+    memory::{
+        hostcall::word,
+        range::{self, Layout},
+    },
+    registers::state::StateLayout,
+    sys,
+};
+
+/// Signals that a guest can cause and the stub handles, and the one that interrupts.
+pub(crate) const HANDLED: &[i32] = &[
+    libc::SIGSYS,
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    INTERRUPT,
+];
+
+/// All but SIGSEGV and SIGBUS: a handler may fault when it copies.
+const BLOCKED: u64 = !(1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGBUS - 1));
+
+/// mseal(2), Linux 6.10.
+const SYS_MSEAL: i64 = 462;
+
+/// What all stubs have in common.
+#[derive(Debug)]
+pub(crate) struct Fixed {
+    pub(crate) layout: Layout,
+    pub(crate) features: u32,
+    pub(crate) registry: Arc<Registry>,
+}
+
+/// Makes stubs.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    fixed: Arc<Fixed>,
+    state: Arc<StateLayout>,
+    zygote: Mutex<Zygote>,
+}
+
+#[derive(Debug)]
+struct Zygote {
+    process: Arc<Subprocess>,
+    thread: Arc<Thread>,
+}
+
+impl Pool {
+    /// Starts the zygote, and the thread that forks it and reaps it and all others.
+    pub(crate) fn start() -> Result<Arc<Pool>, Error> {
+        let host = |call| move |source| Error::Host { call, source };
+        let layout = range::layout();
+        let registry = Arc::new(Registry::default());
+        let fixed =
+            Arc::new(Fixed { layout, features: cpu::features(), registry: Arc::clone(&registry) });
+        let thread = Arc::new(Thread::new(&fixed)?);
+        let (socket, theirs) = sys::socket_pair().map_err(host("make the zygote's socket"))?;
+        let text_len = range::pages(stub::BLOB.len() as u64);
+        let text = place_text(&layout, text_len)?;
+        prepare(&thread, &layout, text, text_len)?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let birth_thread = Arc::clone(&thread);
+        // The stubs end with this thread (PR_SET_PDEATHSIG), so it lives as long as any stub.
+        thread::Builder::new()
+            .name("reaper".into())
+            .spawn(move || {
+                let born = birth_thread.channel.give_file(|channel| {
+                    stub::give_birth(&Birth {
+                        text,
+                        text_len: usize::try_from(text_len).unwrap_or(0),
+                        channel,
+                        channel_addr: birth_thread.channel.stub_addr(),
+                        socket: theirs.as_fd(),
+                        handled: HANDLED,
+                        mask: BLOCKED,
+                    })
+                });
+                drop((theirs, birth_thread));
+                let started = matches!(born, Some(Ok(_)));
+                if sender.send(born).is_ok() && started {
+                    reap_all(&registry);
+                }
+            })
+            .map_err(host("start the reaper"))?;
+        let pid = receiver
+            .recv()
+            .ok()
+            .flatten()
+            .ok_or(Error::StubDied { reason: "the reaper is gone" })?
+            .map_err(host("fork the zygote"))?;
+        thread.is(pid, pid);
+        let process = Arc::new(Subprocess::new(&fixed, pid, socket, 0));
+        process.add(&thread);
+        fixed.registry.register(pid, &process)?;
+        thread.await_birth(0).map_err(|_| Error::Unsupported {
+            feature: "way to confine a stub",
+            hint: "systrap needs seccomp filters (CONFIG_SECCOMP_FILTER); try --platform=ptrace",
+        })?;
+        let state = Arc::new(StateLayout::of(&thread.channel, Frame::of(&thread.channel)?)?);
+        Ok(Arc::new(Pool { fixed, state, zygote: Mutex::new(Zygote { process, thread }) }))
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.fixed.layout
+    }
+
+    /// A fresh stub, which knows nothing of any guest.
+    pub(crate) fn take(&self) -> Result<SystrapContext, Error> {
+        let zygote = self.zygote.lock();
+        let (process, thread) = zygote.process.fork(&zygote.thread, wake::spins())?;
+        drop(zygote);
+        Ok(SystrapContext::new(process, thread, &self.state, Some(self.state.initial())))
+    }
+}
+
+/// What the zygote does first, once it is in the stub: forget the sentry, and put on the filter.
+fn prepare(thread: &Thread, layout: &Layout, text: u64, text_len: u64) -> Result<(), Error> {
+    let at =
+        |start: u64, len: u64| UserRange { start: UserAddr(start), end: UserAddr(start + len) };
+    let channel = (thread.channel.stub_addr(), CHANNEL_SIZE as u64);
+    let mut kept = vec![at(text, text_len), at(channel.0, channel.1)];
+    if let Some(vdso) = layout.vdso {
+        kept.push(UserRange { start: vdso.data.start, end: vdso.code.end });
+    }
+    let mut ops: Vec<Op> = range::gaps(kept)
+        .into_iter()
+        .map(|gap| op(libc::SYS_munmap, [gap.start.raw(), gap.len(), 0, 0, 0, 0]))
+        .collect();
+    // Older kernels cannot seal; the filter does not depend on it.
+    let mut seal = op(SYS_MSEAL, [text, text_len, 0, 0, 0, 0]);
+    seal.number |= OP_MAY_FAIL;
+    ops.push(seal);
+    ops.push(op(libc::SYS_madvise, [channel.0, channel.1, word(libc::MADV_DONTFORK), 0, 0, 0]));
+    ops.push(thread.stack_op());
+    let program = filter::stub(text, text + text_len)
+        .ok_or(Error::StubDied { reason: "its filter cannot be written" })?;
+    thread.channel.write_buffer(program.as_bytes());
+    let program = thread
+        .scratch(8, &[program.len() as u64, thread.channel.stub_addr() + BUFFER_OFFSET as u64]);
+    // SECCOMP_SET_MODE_FILTER
+    ops.push(op(libc::SYS_seccomp, [1, 0, program, 0, 0, 0]));
+    thread.set_ops(&ops);
+    Ok(())
+}
+
+/// A place for the code whose addresses share their upper halves, as the filter wants.
+fn place_text(layout: &Layout, len: u64) -> Result<u64, Error> {
+    loop {
+        let text = range::place(layout, len, PAGE_SIZE)
+            .map_err(|source| Error::Host { call: "draw a random address", source })?;
+        if text >> 32 == (text + len) >> 32 {
+            return Ok(text);
+        }
+    }
+}
+
+fn reap_all(registry: &Registry) {
+    loop {
+        match sys::peek_ended_child() {
+            Ok(Some(pid)) => registry.ended(pid),
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(%error, "stubs cannot be reaped");
+                return;
+            }
+        }
+    }
+}

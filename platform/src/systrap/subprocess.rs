@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One stub process and its threads, from the sentry's side.
+
+use std::{
+    collections::HashMap,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicI32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use abi::UserAddr;
+use parking_lot::{Mutex, RwLock};
+
+use super::{
+    filter,
+    pool::Fixed,
+    shared::{
+        CHANNEL_SIZE, COMMAND_OPS, EVENT_DONE, EVENT_SIGNAL, OP_ALWAYS, OP_MAY_FAIL, OPS_MAX, Op,
+        SCRATCH_OFFSET, STACK_OFFSET, STACK_SIZE,
+    },
+    wake,
+};
+use crate::{
+    AddressSpace, Error,
+    memory::{
+        channel::{Channel, field},
+        hostcall::word,
+        range,
+    },
+    sys,
+};
+
+/// The signal that stops a running guest. Nobody else sends it to a stub.
+pub(crate) const INTERRUPT: i32 = libc::SIGURG;
+
+/// How long a stub may take for a command. It may have to page in a lot.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a new stub may take to say that it is there.
+const BIRTH_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What is told to a stub to do: an [`Op`] with its rules by name.
+pub(crate) fn op(number: i64, args: [u64; 6]) -> Op {
+    Op { number: number.cast_unsigned(), args, result: 0 }
+}
+
+/// The same, to be done even when something before it failed, and without counting as a failure.
+pub(crate) fn cleanup(number: i64, args: [u64; 6]) -> Op {
+    Op { number: number.cast_unsigned() | OP_ALWAYS | OP_MAY_FAIL, args, result: 0 }
+}
+
+/// A stub thread: what its context, its interrupters and its process know of it.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    pub(crate) channel: Channel,
+    /// The process.
+    pid: AtomicI32,
+    /// The thread, by the stub's word: only ever used together with `pid`.
+    tid: AtomicI32,
+    running: AtomicBool,
+    interrupt: AtomicBool,
+}
+
+impl Thread {
+    pub(crate) fn new(fixed: &Fixed) -> Result<Thread, Error> {
+        let host = |source| Error::Host { call: "make a channel", source };
+        let size = CHANNEL_SIZE as u64;
+        let addr = range::place(&fixed.layout, size, size).map_err(host)?;
+        let channel = Channel::new(addr).map_err(host)?;
+        channel.set(field::FEATURES, fixed.features);
+        let (pid, tid) = (AtomicI32::new(0), AtomicI32::new(0));
+        let (running, interrupt) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Thread { channel, pid, tid, running, interrupt })
+    }
+
+    /// Names the host's thread.
+    pub(crate) fn is(&self, pid: i32, tid: i32) {
+        self.tid.store(tid, Ordering::SeqCst);
+        self.pid.store(pid, Ordering::SeqCst);
+    }
+
+    fn signal(&self, signal: i32) -> std::io::Result<()> {
+        let (pid, tid) = (self.pid.load(Ordering::SeqCst), self.tid.load(Ordering::SeqCst));
+        if pid <= 0 || tid <= 0 {
+            return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        sys::tgkill(pid, tid, signal)
+    }
+
+    /// Makes the current or the next run end.
+    pub(crate) fn interrupt(&self) {
+        self.interrupt.store(true, Ordering::SeqCst);
+        if self.running.load(Ordering::SeqCst)
+            && let Err(error) = self.signal(INTERRUPT)
+        {
+            tracing::debug!(%error, "a stub thread cannot be interrupted");
+        }
+    }
+
+    /// Whether somebody asked for an interrupt; forgets it.
+    pub(crate) fn take_interrupt(&self) -> bool {
+        self.interrupt.swap(false, Ordering::SeqCst)
+    }
+
+    /// Before the guest runs: from here on an interrupt is a signal. `false` when one came already.
+    pub(crate) fn start_running(&self) -> bool {
+        self.running.store(true, Ordering::SeqCst);
+        if self.interrupt.load(Ordering::SeqCst) {
+            self.running.store(false, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+
+    /// After the guest ran.
+    pub(crate) fn stop_running(&self) {
+        self.running.store(false, Ordering::SeqCst);
+    }
+
+    /// Waits for the event that ends a run of the guest, however long that takes.
+    pub(crate) fn await_guest(&self, spins: u32) -> Result<(), Error> {
+        let mut asked: Option<Instant> = None;
+        wake::wait(self.channel.turn(), spins, || {
+            self.check()?;
+            // An interrupt that gets no answer was lost or is being ignored.
+            if self.interrupt.load(Ordering::SeqCst) {
+                let since = *asked.get_or_insert_with(Instant::now);
+                if since.elapsed() > BIRTH_DEADLINE {
+                    return Err(Error::StubDied { reason: "it does not answer interrupts" });
+                }
+                self.signal(INTERRUPT).ok();
+            }
+            Ok(())
+        })?;
+        self.expect(EVENT_SIGNAL)
+    }
+
+    /// Waits for the frame that a new thread traps into.
+    pub(crate) fn await_birth(&self, spins: u32) -> Result<(), Error> {
+        self.await_within(spins, BIRTH_DEADLINE)?;
+        self.expect(EVENT_SIGNAL)
+    }
+
+    /// Gives `command` and waits until it is done.
+    pub(crate) fn command(&self, command: u32, spins: u32) -> Result<(), Error> {
+        self.channel.set(field::COMMAND, command);
+        wake::give(self.channel.turn());
+        self.await_within(spins, COMMAND_DEADLINE)?;
+        self.expect(EVENT_DONE)
+    }
+
+    /// Has the stub carry out `ops`; results are in the channel.
+    pub(crate) fn run_ops(&self, ops: &[Op], spins: u32) -> Result<(), Error> {
+        self.set_ops(ops);
+        self.command(COMMAND_OPS, spins)
+    }
+
+    /// Writes `ops` down for the stub.
+    pub(crate) fn set_ops(&self, ops: &[Op]) {
+        debug_assert!(ops.len() <= OPS_MAX);
+        for (index, op) in ops.iter().enumerate() {
+            self.channel.set_op(index, *op);
+        }
+        self.channel.set(field::OP_COUNT, u32::try_from(ops.len()).unwrap_or(0));
+    }
+
+    /// The operation that makes this thread's channel its alternate stack.
+    pub(crate) fn stack_op(&self) -> Op {
+        let stack = [self.channel.stub_addr() + STACK_OFFSET as u64, 0, STACK_SIZE as u64];
+        op(libc::SYS_sigaltstack, [self.scratch(0, &stack), 0, 0, 0, 0, 0])
+    }
+
+    /// Receives what was sent to the socket that is the stub's descriptor `socket`.
+    pub(crate) fn receive_op(&self, socket: u64) -> Op {
+        let at =
+            |index: usize| self.channel.stub_addr() + (SCRATCH_OFFSET + 256 + index * 8) as u64;
+        // struct msghdr (7 words), struct iovec (2), data (1), control.
+        let header = [0, 0, at(7), 1, at(10), 64, 0, at(9), 8, 0];
+        let header = self.scratch(32, &header);
+        let flags = word(libc::MSG_DONTWAIT);
+        op(libc::SYS_recvmsg, [socket, header, flags, 0, 0, 0])
+    }
+
+    /// Writes `words` as the scratch's words from `index` on and says where the stub finds them.
+    pub(crate) fn scratch(&self, index: usize, words: &[u64]) -> u64 {
+        let offset = SCRATCH_OFFSET + index * 8;
+        for (index, word) in words.iter().enumerate() {
+            self.channel.write(offset + index * 8, &word.to_le_bytes());
+        }
+        self.channel.stub_addr() + offset as u64
+    }
+
+    fn await_within(&self, spins: u32, limit: Duration) -> Result<(), Error> {
+        let mut start: Option<Instant> = None;
+        wake::wait(self.channel.turn(), spins, || {
+            self.check()?;
+            if start.get_or_insert_with(Instant::now).elapsed() > limit {
+                return Err(Error::StubDied { reason: "it does not answer" });
+            }
+            Ok(())
+        })
+    }
+
+    fn expect(&self, event: u32) -> Result<(), Error> {
+        if self.channel.get(field::EVENT) == event {
+            Ok(())
+        } else {
+            Err(Error::StubDied { reason: "it faulted in its own code" })
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        match self.signal(0) {
+            Err(error)
+                if error.raw_os_error() == Some(libc::ESRCH)
+                    && self.tid.load(Ordering::SeqCst) > 0 =>
+            {
+                Err(Error::StubDied { reason: "its thread ended" })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One stub process.
+#[derive(Debug)]
+pub(crate) struct Subprocess {
+    pub(crate) fixed: Arc<Fixed>,
+    pid: i32,
+    /// The sentry's end.
+    pub(crate) socket: OwnedFd,
+    /// The stub's end, as the stub numbers it: 0 or 1.
+    pub(crate) stub_socket: u64,
+    /// One operation at a time that has descriptors in the stub, or a channel mapped on its way to
+    /// somebody else.
+    pub(crate) operations: Mutex<()>,
+    /// How it ended, if it did. Whoever uses the process number holds this for reading.
+    ended: RwLock<Option<i32>>,
+    threads: Mutex<Threads>,
+}
+
+#[derive(Debug, Default)]
+struct Threads {
+    all: Vec<Weak<Thread>>,
+    live: usize,
+    /// The first thread, when it ended before others: it must stay, for the host finds a process's
+    /// memory by it.
+    parked: Option<Arc<Thread>>,
+}
+
+impl Subprocess {
+    pub(crate) fn new(fixed: &Arc<Fixed>, pid: i32, socket: OwnedFd, stub_socket: u64) -> Self {
+        Subprocess {
+            fixed: Arc::clone(fixed),
+            pid,
+            socket,
+            stub_socket,
+            operations: Mutex::new(()),
+            ended: RwLock::new(None),
+            threads: Mutex::new(Threads::default()),
+        }
+    }
+
+    /// A thread has come.
+    pub(crate) fn add(&self, thread: &Arc<Thread>) {
+        let mut threads = self.threads.lock();
+        threads.live += 1;
+        threads.all.retain(|thread| thread.strong_count() > 0);
+        threads.all.push(Arc::downgrade(thread));
+        drop(threads);
+        if self.ended.read().is_some() {
+            wake::mark_dead(thread.channel.turn());
+        }
+    }
+
+    /// A thread is to go. Returns whether it shall end itself; else it stays or the process goes.
+    pub(crate) fn remove(&self, thread: &Arc<Thread>) -> bool {
+        let mut threads = self.threads.lock();
+        threads.live = threads.live.saturating_sub(1);
+        if threads.live == 0 {
+            drop(threads);
+            self.kill();
+            return false;
+        }
+        if thread.tid.load(Ordering::SeqCst) == self.pid {
+            threads.parked = Some(Arc::clone(thread));
+            return false;
+        }
+        true
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn status(&self) -> Option<i32> {
+        *self.ended.read()
+    }
+
+    /// The process has ended: `reap` lets its number go and says how.
+    fn end(&self, reap: impl FnOnce() -> i32) {
+        let mut ended = self.ended.write();
+        if ended.is_none() {
+            *ended = Some(reap());
+        }
+        drop(ended);
+        for thread in &self.threads.lock().all {
+            if let Some(thread) = thread.upgrade() {
+                wake::mark_dead(thread.channel.turn());
+            }
+        }
+    }
+
+    /// Sends `files` to the stub, for its next receive.
+    pub(crate) fn send(&self, files: &[i32]) -> Result<(), Error> {
+        sys::send_fds(self.socket.as_fd(), files)
+            .map_err(|source| Error::Host { call: "send files to a stub", source })
+    }
+
+    /// Makes `thread`, which runs in this process, fork: a new process with one thread in it, which
+    /// will trap into its first frame.
+    pub(crate) fn fork(
+        &self,
+        thread: &Thread,
+        spins: u32,
+    ) -> Result<(Arc<Subprocess>, Arc<Thread>), Error> {
+        let host = |call| move |source| Error::Host { call, source };
+        let child = Arc::new(Thread::new(&self.fixed)?);
+        let (socket, theirs) = sys::socket_pair().map_err(host("make a stub's socket"))?;
+        sys::pass_credentials(socket.as_fd()).map_err(host("set up a stub's socket"))?;
+        let addr = child.channel.stub_addr();
+        let size = CHANNEL_SIZE as u64;
+        let (socket_fd, channel_fd) = self.free_descriptors();
+        // The child: drop the parent's things, then say who it is.
+        let hello = child.scratch(8, &[0]);
+        child.set_ops(&[
+            cleanup(libc::SYS_close, [self.stub_socket, 0, 0, 0, 0, 0]),
+            cleanup(libc::SYS_close, [channel_fd, 0, 0, 0, 0, 0]),
+            op(libc::SYS_madvise, [addr, size, word(libc::MADV_DONTFORK), 0, 0, 0]),
+            op(libc::SYS_prctl, [word(libc::PR_SET_PDEATHSIG), word(libc::SIGKILL), 0, 0, 0, 0]),
+            child.stack_op(),
+            op(libc::SYS_sendto, [socket_fd, hello, 1, 0, 0, 0]),
+        ]);
+        {
+            let _held = self.operations.lock();
+            let sent = child
+                .channel
+                .give_file(|channel| self.send(&[theirs.as_raw_fd(), channel.as_raw_fd()]));
+            sent.unwrap_or(Err(Error::StubDied { reason: "its channel was given away" }))?;
+            let clone = [word(filter::FORK_FLAGS), addr + size, 0, 0, 0, 0];
+            let ops = [
+                thread.receive_op(self.stub_socket),
+                map_channel(addr, channel_fd),
+                op(libc::SYS_clone, clone),
+                op(libc::SYS_munmap, [addr, size, 0, 0, 0, 0]),
+                cleanup(libc::SYS_close, [socket_fd, 0, 0, 0, 0, 0]),
+                cleanup(libc::SYS_close, [channel_fd, 0, 0, 0, 0, 0]),
+            ];
+            thread.run_ops(&ops, spins)?;
+            drop(theirs);
+            for index in 0..3 {
+                let result = thread.channel.op_result(index);
+                if result < 0 {
+                    let errno = i32::try_from(-result).unwrap_or(libc::EIO);
+                    return Err(Error::Host {
+                        call: "fork a stub",
+                        source: std::io::Error::from_raw_os_error(errno),
+                    });
+                }
+            }
+        }
+        let pid = sys::receive_sender(socket.as_fd(), BIRTH_DEADLINE)
+            .map_err(host("wait for a new stub"))?;
+        child.is(pid, pid);
+        let subprocess = Arc::new(Subprocess::new(&self.fixed, pid, socket, socket_fd));
+        subprocess.add(&child);
+        self.fixed.registry.register(pid, &subprocess)?;
+        Ok((subprocess, child))
+    }
+
+    /// Makes `thread` start another thread in this process.
+    pub(crate) fn spawn(&self, thread: &Thread, spins: u32) -> Result<Arc<Thread>, Error> {
+        let child = Arc::new(Thread::new(&self.fixed)?);
+        let addr = child.channel.stub_addr();
+        let size = CHANNEL_SIZE as u64;
+        let (fd, _) = self.free_descriptors();
+        child.set_ops(&[child.stack_op()]);
+        let _held = self.operations.lock();
+        let sent = child.channel.give_file(|channel| self.send(&[channel.as_raw_fd()]));
+        sent.unwrap_or(Err(Error::StubDied { reason: "its channel was given away" }))?;
+        thread.run_ops(
+            &[
+                thread.receive_op(self.stub_socket),
+                map_channel(addr, fd),
+                op(libc::SYS_madvise, [addr, size, word(libc::MADV_DONTFORK), 0, 0, 0]),
+                op(libc::SYS_clone, [word(filter::THREAD_FLAGS), addr + size, 0, 0, 0, 0]),
+                cleanup(libc::SYS_close, [fd, 0, 0, 0, 0, 0]),
+            ],
+            spins,
+        )?;
+        for index in 0..4 {
+            let result = thread.channel.op_result(index);
+            if result < 0 {
+                let errno = i32::try_from(-result).unwrap_or(libc::EIO);
+                return Err(Error::Host {
+                    call: "start a stub thread",
+                    source: std::io::Error::from_raw_os_error(errno),
+                });
+            }
+        }
+        // What the stub calls a thread may be anything; with the process's number it can only name
+        // one of its own.
+        child.is(self.pid, i32::try_from(thread.channel.op_result(3)).unwrap_or(0));
+        self.add(&child);
+        Ok(child)
+    }
+
+    /// The two lowest descriptors that the stub has free.
+    pub(crate) fn free_descriptors(&self) -> (u64, u64) {
+        if self.stub_socket == 0 { (1, 2) } else { (0, 2) }
+    }
+}
+
+fn map_channel(addr: u64, fd: u64) -> Op {
+    let protection = word(libc::PROT_READ | libc::PROT_WRITE);
+    let flags = word(libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE);
+    op(libc::SYS_mmap, [addr, CHANNEL_SIZE as u64, protection, flags, fd, 0])
+}
+
+impl AddressSpace for Subprocess {
+    fn read(&self, addr: UserAddr, to: &mut [u8]) -> usize {
+        let len = within(&self.fixed, addr, to.len());
+        let ended = self.ended.read();
+        match to.get_mut(..len) {
+            Some(to) if ended.is_none() => sys::process_vm(self.pid, addr.raw(), sys::Copy::In(to)),
+            _ => 0,
+        }
+    }
+
+    fn write(&self, addr: UserAddr, from: &[u8]) -> usize {
+        let len = within(&self.fixed, addr, from.len());
+        let ended = self.ended.read();
+        match from.get(..len) {
+            Some(from) if ended.is_none() => {
+                sys::process_vm(self.pid, addr.raw(), sys::Copy::Out(from))
+            }
+            _ => 0,
+        }
+    }
+
+    fn poke(&self, addr: UserAddr, from: &[u8]) -> usize {
+        self.write(addr, from)
+    }
+
+    fn kill(&self) {
+        let ended = self.ended.read();
+        if ended.is_none()
+            && let Err(error) = sys::kill(self.pid, libc::SIGKILL)
+        {
+            tracing::warn!(pid = self.pid, %error, "a stub cannot be killed");
+        }
+    }
+
+    fn host_pid(&self) -> i32 {
+        self.pid
+    }
+}
+
+impl Drop for Subprocess {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// How many of `len` bytes at `addr` the guest may have: what lies above is not its own.
+pub(crate) fn within(fixed: &Fixed, addr: UserAddr, len: usize) -> usize {
+    let user = fixed.layout.user;
+    if addr < user.start {
+        return 0;
+    }
+    let room = user.end.raw().saturating_sub(addr.raw());
+    len.min(usize::try_from(room).unwrap_or(usize::MAX))
+}
+
+/// All stub processes by number, for the thread that reaps them.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    entries: Mutex<HashMap<i32, Entry>>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Live(Weak<Subprocess>),
+    /// Ended before it was registered, with this status.
+    Ended(i32),
+}
+
+impl Registry {
+    /// Ended processes that nobody has asked for; a guest can make such by jumping to the stub's
+    /// clone.
+    const UNCLAIMED: usize = 256;
+
+    /// A process is known from now on.
+    pub(crate) fn register(&self, pid: i32, process: &Arc<Subprocess>) -> Result<(), Error> {
+        let mut entries = self.entries.lock();
+        match entries.get(&pid) {
+            Some(Entry::Live(other)) if other.strong_count() > 0 => {
+                return Err(Error::StubDied { reason: "a message came from another stub" });
+            }
+            Some(Entry::Ended(status)) => {
+                let status = *status;
+                entries.remove(&pid);
+                drop(entries);
+                process.end(|| status);
+                return Ok(());
+            }
+            _ => {}
+        }
+        entries.insert(pid, Entry::Live(Arc::downgrade(process)));
+        Ok(())
+    }
+
+    /// Process `pid` has ended and is still a zombie.
+    pub(crate) fn ended(&self, pid: i32) {
+        let reap = || match sys::reap(pid) {
+            Ok(status) => status,
+            Err(error) => {
+                tracing::warn!(pid, %error, "a stub cannot be reaped");
+                0
+            }
+        };
+        let mut entries = self.entries.lock();
+        match entries.remove(&pid) {
+            Some(Entry::Live(process)) => {
+                drop(entries);
+                match process.upgrade() {
+                    Some(process) => process.end(reap),
+                    None => drop(reap()),
+                }
+            }
+            _ => {
+                if entries.len() >= Self::UNCLAIMED {
+                    entries.retain(|_, entry| matches!(entry, Entry::Live(_)));
+                }
+                entries.insert(pid, Entry::Ended(reap()));
+            }
+        }
+    }
+}

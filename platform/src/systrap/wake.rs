@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Handing the turn to a stub and waiting for it to come back.
+//!
+//! The word says whose turn it is and whether the other side sleeps, so one atomic exchange hands
+//! over and tells whether somebody must be woken. Whoever waits looks at the word for a short while
+//! and then sleeps. The word is shared with the guest: any value may appear at any time, and a wake-up
+//! may be lost; so every sleep ends, and after each the caller's `check` runs.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use super::shared::{
+    TURN_DEAD, TURN_SENTRY, TURN_SENTRY_STUB_SLEEPS, TURN_STUB, TURN_STUB_SENTRY_SLEEPS,
+};
+use crate::{Error, sys};
+
+/// How long a sleep lasts before the other side is checked.
+const DEADLINE: Duration = Duration::from_millis(250);
+
+/// Gives the turn to the stub.
+pub(crate) fn give(turn: &AtomicU32) {
+    if turn.swap(TURN_STUB, Ordering::SeqCst) == TURN_SENTRY_STUB_SLEEPS {
+        sys::futex_wake(turn);
+    }
+}
+
+/// Whether the stub is looking at the word right now: then it answers a command in no time.
+pub(crate) fn is_watching(turn: &AtomicU32) -> bool {
+    turn.load(Ordering::Relaxed) == TURN_SENTRY
+}
+
+/// Waits for the sentry's turn. Looks `spins` times, then sleeps; `check` runs after each sleep that
+/// timed out or was for nothing, and ends the wait with its error.
+pub(crate) fn wait(
+    turn: &AtomicU32,
+    spins: u32,
+    mut check: impl FnMut() -> Result<(), Error>,
+) -> Result<(), Error> {
+    for _ in 0..spins {
+        if turn.load(Ordering::Acquire) >= TURN_SENTRY {
+            break;
+        }
+        std::hint::spin_loop();
+    }
+    loop {
+        match turn.load(Ordering::Acquire) {
+            TURN_SENTRY | TURN_SENTRY_STUB_SLEEPS => return Ok(()),
+            TURN_STUB => {
+                let (from, to) = (TURN_STUB, TURN_STUB_SENTRY_SLEEPS);
+                let sleeps = turn.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
+                if sleeps.is_err() {
+                    continue;
+                }
+            }
+            TURN_STUB_SENTRY_SLEEPS => {}
+            TURN_DEAD => return Err(Error::StubDied { reason: "its process ended" }),
+            _ => return Err(Error::StubDied { reason: "its channel says nonsense" }),
+        }
+        sys::futex_wait(turn, TURN_STUB_SENTRY_SLEEPS, DEADLINE);
+        if turn.load(Ordering::Acquire) == TURN_STUB_SENTRY_SLEEPS {
+            check()?;
+        }
+    }
+}
+
+/// Ends the wait of whoever waits for a stub that is gone.
+pub(crate) fn mark_dead(turn: &AtomicU32) {
+    turn.store(TURN_DEAD, Ordering::SeqCst);
+    sys::futex_wake(turn);
+}
+
+/// How often to look before sleeping, at this moment.
+pub(crate) fn spins() -> u32 {
+    SPINS
+}
+
+/// Some 50 µs on today's processors.
+const SPINS: u32 = 2_000;
