@@ -5,6 +5,7 @@
 //! be forked before the filter; then the kernel with its mounts and its first task; then the filter;
 //! then the guest's first instruction.
 
+mod filters;
 pub(crate) mod gofer;
 
 use std::sync::Arc;
