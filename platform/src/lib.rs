@@ -25,6 +25,12 @@ use bitflags::bitflags;
 pub use host::calls::{HostCall, host_calls};
 pub use registers::Registers;
 
+/// Reads what only /proc tells about this process. To be called before a jail hides it; a platform that
+/// starts without it does so itself.
+pub fn prepare() {
+    memory::range::prepare();
+}
+
 /// What went wrong between the sentry and its stubs. Guest mistakes are not errors but [`Exit`]s.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

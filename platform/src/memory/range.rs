@@ -4,7 +4,7 @@
 //! The guest has everything from [`USER_START`] to the end that [`layout`] finds; above are the
 //! stub, the channels and the host's vDSO.
 
-use std::{fs, io};
+use std::{fs, io, sync::OnceLock};
 
 use abi::{PAGE_SIZE, UserAddr, UserRange};
 
@@ -28,7 +28,7 @@ pub(crate) struct Layout {
 
 /// Finds the host's vDSO and with it the guest's range.
 pub(crate) fn layout() -> Layout {
-    let vdso = find_vdso();
+    let vdso = *VDSO.get_or_init(find_vdso);
     let end = match vdso {
         Some(vdso) if vdso.data.start.raw() < USER_END => USER_END_LOW,
         _ => USER_END,
@@ -40,6 +40,13 @@ pub(crate) fn layout() -> Layout {
         tracing::warn!("the host's vDSO cannot be kept: reading the time will cost guests a call");
     }
     Layout { user, vdso }
+}
+
+static VDSO: OnceLock<Option<Vdso>> = OnceLock::new();
+
+/// Looks where the vDSO is, which only /proc tells: a jailed sentry has none.
+pub(crate) fn prepare() {
+    VDSO.get_or_init(find_vdso);
 }
 
 fn find_vdso() -> Option<Vdso> {

@@ -45,6 +45,7 @@ fn live(control: &Channel) -> Result<(), Box<dyn std::error::Error>> {
     log::install(
         logs.filter_map(|(number, rule)| Some(Sink::new(sys::inherited(number)?, *rule))).collect(),
     );
+    platform::prepare();
     jail::settle()?;
     jail::separate_mounts(plan.isolation)?;
     jail::enter_empty_root(plan.isolation)?;
@@ -56,10 +57,22 @@ fn live(control: &Channel) -> Result<(), Box<dyn std::error::Error>> {
     // A change of user made this process undumpable, and with it the stubs it is going to fork, whose
     // memory it must read.
     prctl::set_dumpable(true)?;
-    let _: Option<Arc<dyn Platform>> = match plan.platform {
-        PlatformKind::Systrap | PlatformKind::Ptrace => None,
-    };
+    let platform = start_platform(plan.platform)?;
     prctl::set_dumpable(false)?;
+    let of_platform =
+        platform::host_calls(platform.name()).iter().map(|it| filters::call(it.number));
+    let of_host_files = sentry::fs::host::host_calls().into_iter().map(filters::call);
+    filters::install(&filters::calls(of_platform.chain(of_host_files)))?;
     control.send(&Event::Exited { status: 0 })?;
     Ok(())
+}
+
+fn start_platform(kind: PlatformKind) -> Result<Arc<dyn Platform>, platform::Error> {
+    match kind {
+        PlatformKind::Systrap => platform::systrap::Systrap::new(),
+        PlatformKind::Ptrace => Err(platform::Error::Unsupported {
+            feature: "ptrace platform",
+            hint: "use --platform=systrap",
+        }),
+    }
 }
