@@ -6,8 +6,10 @@
 //! borrow the task; and nothing is checked early: a bad address is `EFAULT` only when it is touched,
 //! as on Linux (read(2) of NULL at end of file returns 0).
 
+mod limited;
 mod slice;
 
+pub use limited::{LimitedSink, LimitedSource};
 pub use slice::{SliceSink, SliceSource};
 
 use abi::Errno;

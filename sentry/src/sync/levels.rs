@@ -67,6 +67,8 @@ levels! {
     TaskState
     /// A dentry's children and name.
     Dentry
+    /// Where a mount hangs and what hangs on it.
+    MountLinks
     /// An inode's metadata. No user memory, no gofer call, no sleep from here on down.
     InodeState
     /// Record locks, flocks and leases of a file.

@@ -77,7 +77,8 @@ pub trait FileOps: Send + Sync + fmt::Debug + Any {
         false
     }
 
-    /// Offers directory entries from `position` on; returns the position to go on from.
+    /// Offers directory entries from `position` on; returns the position to go on from. The VFS itself
+    /// offers `.` at 0 and `..` at 1: positions here begin with 2, and neither name is offered.
     fn read_entries(&self, _position: u64, _to: &mut dyn DirSink) -> Result<u64, Errno> {
         Err(Errno::ENOTDIR)
     }

@@ -70,6 +70,66 @@ pub struct Attributes {
     pub created: Option<Timestamp>,
 }
 
+impl FileKind {
+    /// The type's bits in `st_mode`.
+    pub const fn mode_bits(self) -> u32 {
+        match self {
+            FileKind::Regular => 0o100_000,
+            FileKind::Directory => 0o040_000,
+            FileKind::Symlink => 0o120_000,
+            FileKind::Fifo => 0o010_000,
+            FileKind::Socket => 0o140_000,
+            FileKind::CharDevice => 0o020_000,
+            FileKind::BlockDevice => 0o060_000,
+            FileKind::Anonymous => 0,
+        }
+    }
+
+    /// `d_type` of a directory entry.
+    pub const fn entry_type(self) -> u8 {
+        // DT_x is the type's bits moved down (`S_DT`).
+        (self.mode_bits() >> 12) as u8
+    }
+}
+
+impl Attributes {
+    /// `st_mode`: type and permissions.
+    pub const fn mode(&self) -> u32 {
+        self.kind.mode_bits() | self.permissions
+    }
+}
+
+/// What a permission check needs of an inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// Permission bits with set-id and sticky (`07777`).
+    pub permissions: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// Which reads move the access time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessTime {
+    /// None (`noatime`, `O_NOATIME`).
+    Never,
+    /// Those that come after a change, and one a day (`relatime`).
+    Relative,
+    /// All (`strictatime`).
+    Always,
+}
+
+/// What [`Directory::lookup_path`] found.
+#[derive(Debug, Clone)]
+pub struct Walked {
+    /// The children, one after the other, as far as they are known.
+    pub inodes: Vec<Arc<dyn Inode>>,
+    /// Whether the name after the last of them is known not to exist.
+    pub missing: bool,
+}
+
 /// How a timestamp is to be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeChange {
@@ -77,6 +137,16 @@ pub enum TimeChange {
     Now,
     /// To this.
     To(Timestamp),
+}
+
+impl TimeChange {
+    /// The time to store, given the time it is now.
+    pub fn or(self, now: Timestamp) -> Timestamp {
+        match self {
+            TimeChange::Now => now,
+            TimeChange::To(time) => time,
+        }
+    }
 }
 
 /// A change of attributes, already permitted. Fields that are `None` stay.
@@ -161,6 +231,16 @@ pub trait Filesystem: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Whether it is read-only as a whole, whatever its mounts say.
+    fn is_read_only(&self) -> bool {
+        false
+    }
+
+    /// mount(2) with `MS_REMOUNT`: read-only or not, and options as its text. `EINVAL` for what cannot change.
+    fn reconfigure(&self, _read_only: bool, _options: &[u8]) -> Result<(), Errno> {
+        Ok(())
+    }
+
     /// Whether names found once may be believed without asking again. `false` makes each path walk
     /// call [`Inode::revalidate`] (shared host directories, `/proc/<pid>`).
     fn is_cacheable(&self) -> bool {
@@ -176,8 +256,31 @@ pub trait Inode: Send + Sync + fmt::Debug + Any {
     /// The file system it belongs to.
     fn filesystem(&self) -> Arc<dyn Filesystem>;
 
+    /// What the VFS keeps with every inode: each implementation embeds one.
+    fn common(&self) -> &super::InodeCommon;
+
     /// Its attributes now.
     fn attributes(&self) -> Result<Attributes, Errno>;
+
+    /// Owner and permissions: what a path walk asks of every directory on its way. Override it where
+    /// this is cheaper than all attributes.
+    fn owner(&self) -> Result<Owner, Errno> {
+        let all = self.attributes()?;
+        Ok(Owner { permissions: all.permissions, uid: all.uid, gid: all.gid })
+    }
+
+    /// It was read. For file systems that keep access times themselves.
+    fn touch(&self, _policy: AccessTime) {}
+
+    /// Written to or truncated: set-id bits (unless `keeps_set_id`) and `security.capability` go. For
+    /// file systems that keep them themselves.
+    fn strip_privileges(&self, _keeps_set_id: bool) {}
+
+    /// Whether a fifo, socket or device of this file system is opened by [`Inode::open`] rather than by
+    /// the kernel's own drivers ([`super::devices`]).
+    fn opens_itself(&self) -> bool {
+        false
+    }
 
     /// Changes attributes. `EPERM` where the file system has none to change, `EROFS` likewise.
     fn set_attributes(&self, change: &AttributeChange) -> Result<(), Errno>;
@@ -227,10 +330,14 @@ pub trait Directory: Send + Sync {
     fn lookup(&self, name: &[u8]) -> Result<Arc<dyn Inode>, Errno>;
 
     /// The chain of children named by `names`, as far as they are directories that one request can walk:
-    /// at least the first, or its error. A hint for file systems behind a gofer.
-    fn lookup_path(&self, names: &[&[u8]]) -> Result<Vec<Arc<dyn Inode>>, Errno> {
+    /// at least the first, or an error that is not `ENOENT`. For file systems behind a gofer.
+    fn lookup_path(&self, names: &[&[u8]]) -> Result<Walked, Errno> {
         let first = names.first().ok_or(Errno::ENOENT)?;
-        Ok(vec![self.lookup(first)?])
+        match self.lookup(first) {
+            Ok(inode) => Ok(Walked { inodes: vec![inode], missing: false }),
+            Err(Errno::ENOENT) => Ok(Walked { inodes: Vec::new(), missing: true }),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Makes a child; `EEXIST` if the name is taken. The owner is `uid`, `gid` (set-group-id directories
