@@ -3,7 +3,10 @@
 
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod manager;
 pub mod mappable;
 pub mod user;
 
+pub use manager::MemoryManager;
 pub use mappable::{HostRange, Mappable};
+pub use user::{UserSink, UserSource};

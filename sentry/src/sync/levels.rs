@@ -55,7 +55,7 @@ levels! {
     Epoll
     /// Who exists: tasks, thread groups, process groups, sessions, their ties. Held while one is born or dies.
     TaskSet
-    /// One handler table, shared by CLONE_SIGHAND tasks, and the pending signals of the group.
+    /// The pending signals and the job-control state of a thread group.
     SignalHandlers
     /// The plan of an address space.
     Mappings
@@ -77,7 +77,9 @@ levels! {
     IpcTable
     /// One futex bucket. Pairs by address.
     FutexBucket
-    /// Armed timers.
+    /// One timer's setting.
+    ArmedTimer
+    /// All armed timers.
     Timers
     /// Data in flight: bytes of a pipe, a socket's queue, an eventfd's counter. Pairs by address.
     Queue

@@ -1,6 +1,290 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Tasks.
+//! Tasks: how they are born, run, stop, wait for each other and die.
+//!
+//! * **The types to know.** A [`Task`] is what others may hold of a thread; [`Current`] is the same
+//!   thread seen from itself. A [`ThreadGroup`] is what tasks of one process share. The
+//!   [`TaskTable`](table::TaskTable) knows who exists and whose child is whose.
+//! * **Invariants.** A task runs on one host thread of its own. Only that thread changes its registers
+//!   and its memory's plan. Everybody else sends: [`Task::interrupt`] makes it look.
+//! * **Lock levels.** `TaskSet` over `SignalHandlers` over `TaskState`.
 
+mod clone;
 pub mod current;
+mod exit;
+mod fd_table;
+mod fs_context;
+mod posix_timers;
+mod rlimits;
+pub mod table;
+mod thread_group;
+mod threads;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
+    },
+};
+
+use abi::{SigSet, limits::TASK_COMM_LEN};
+use arc_swap::ArcSwap;
+use platform::Interrupter;
 
 pub use current::Current;
+pub use exit::ExitWaiter;
+pub use fd_table::{FdEntry, FdTable, MAX_FDS};
+pub use fs_context::FsContext;
+pub use rlimits::Rlimits;
+pub use table::TaskTable;
+pub use thread_group::{ThreadGroup, Usage};
+pub(crate) use threads::HostThreads;
+
+use crate::{
+    creds::Credentials,
+    kernel::{Kernel, namespace::UtsNamespace},
+    mm::MemoryManager,
+    signal::Pending,
+    sync::{Mutex, levels},
+    wait::Sleeper,
+};
+
+/// What a task shares with others or not, as clone(2) was told. Gone when it has exited.
+#[derive(Debug, Clone)]
+pub struct Resources {
+    /// Its memory.
+    pub mm: Arc<MemoryManager>,
+    /// Its open files.
+    pub fds: Arc<FdTable>,
+    /// Its root, working directory and umask.
+    pub fs: Arc<FsContext>,
+    /// Its host and domain name.
+    pub uts: Arc<UtsNamespace>,
+}
+
+/// A task's own signals.
+#[derive(Debug, Default)]
+pub struct TaskSignals {
+    /// What it blocks.
+    pub mask: SigSet,
+    /// The mask to go back to when the call that replaced it ends (rt_sigsuspend(2), ppoll(2)).
+    pub saved_mask: Option<SigSet>,
+    /// What is pending for it alone.
+    pub pending: Pending,
+    /// What it waits for in rt_sigtimedwait(2): counts as wanted though blocked.
+    pub awaited: SigSet,
+}
+
+/// Small facts of a task that others may ask for or change.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskFacts {
+    /// prctl(2) `PR_SET_NAME`.
+    pub name: [u8; TASK_COMM_LEN],
+    /// Nice value, -20 to 19.
+    pub nice: i32,
+    /// Scheduling policy, stored only.
+    pub policy: i32,
+    /// Real-time priority, stored only.
+    pub priority: i32,
+    /// `SCHED_RESET_ON_FORK`.
+    pub resets_on_fork: bool,
+    /// ioprio_set(2), stored only.
+    pub io_priority: i32,
+    /// prctl(2) `PR_SET_PDEATHSIG`.
+    pub parent_death_signal: i32,
+    /// prctl(2) `PR_SET_TIMERSLACK`, stored only.
+    pub timer_slack: u64,
+    /// set_robust_list(2).
+    pub robust_list: u64,
+    /// set_tid_address(2).
+    pub clear_child_tid: u64,
+    /// The CPUs that sched_setaffinity(2) allows, stored only.
+    pub affinity: Option<[u64; 16]>,
+}
+
+impl Default for TaskFacts {
+    fn default() -> Self {
+        TaskFacts {
+            name: [0; TASK_COMM_LEN],
+            nice: 0,
+            policy: 0,
+            priority: 0,
+            resets_on_fork: false,
+            io_priority: 0,
+            parent_death_signal: 0,
+            timer_slack: 50_000,
+            robust_list: 0,
+            clear_child_tid: 0,
+            affinity: None,
+        }
+    }
+}
+
+/// What a task does now, as `/proc/<pid>/stat` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "proc_pid_stat(5)'s own words")]
+pub enum RunState {
+    Running,
+    Sleeping,
+    Stopped,
+    Traced,
+    Zombie,
+}
+
+/// A thread of the guest, as others see it.
+pub struct Task {
+    tid: AtomicI32,
+    group: Arc<ThreadGroup>,
+    creds: ArcSwap<Credentials>,
+    resources: Mutex<Option<Resources>, levels::TaskState>,
+    signals: Mutex<TaskSignals, levels::TaskState>,
+    facts: Mutex<TaskFacts, levels::Leaf>,
+    sleeper: Arc<Sleeper>,
+    interrupter: Mutex<Option<Interrupter>, levels::Leaf>,
+    /// There is something to look at before the guest runs again (Linux's `TIF_SIGPENDING`).
+    attention: AtomicBool,
+    /// Guest code runs, or is about to.
+    in_guest: AtomicBool,
+    /// It is to die alone: another thread of its group executes a program.
+    must_die: AtomicBool,
+    /// It waits for something in the kernel.
+    is_stopped: AtomicBool,
+    /// When it was born, on the monotonic clock.
+    started: u64,
+    /// Time in guest code, and in the kernel for it, in nanoseconds.
+    user_ns: AtomicU64,
+    system_ns: AtomicU64,
+    /// Calls, context switches by waiting.
+    voluntary_switches: AtomicU64,
+    vfork: Mutex<Option<Arc<clone::VforkDone>>, levels::Leaf>,
+}
+
+impl Task {
+    /// Its id.
+    pub fn tid(&self) -> i32 {
+        self.tid.load(Ordering::Relaxed)
+    }
+
+    /// Its process.
+    pub fn group(&self) -> &Arc<ThreadGroup> {
+        &self.group
+    }
+
+    /// Its process's id.
+    pub fn pid(&self) -> i32 {
+        self.group.pid()
+    }
+
+    /// The kernel it lives in.
+    pub fn kernel(&self) -> Option<Arc<Kernel>> {
+        self.group.kernel()
+    }
+
+    /// Who it is.
+    pub fn creds(&self) -> Arc<Credentials> {
+        self.creds.load_full()
+    }
+
+    /// What it shares; `None` once it has exited.
+    pub fn resources(&self) -> Option<Resources> {
+        self.resources.lock().clone()
+    }
+
+    /// Its memory; `None` once it has exited.
+    pub fn mm(&self) -> Option<Arc<MemoryManager>> {
+        self.resources.lock().as_ref().map(|resources| Arc::clone(&resources.mm))
+    }
+
+    /// Its open files; `None` once it has exited.
+    pub fn fd_table(&self) -> Option<Arc<FdTable>> {
+        self.resources.lock().as_ref().map(|resources| Arc::clone(&resources.fds))
+    }
+
+    /// Its root and working directory; `None` once it has exited.
+    pub fn fs_context(&self) -> Option<Arc<FsContext>> {
+        self.resources.lock().as_ref().map(|resources| Arc::clone(&resources.fs))
+    }
+
+    /// Its small facts.
+    pub fn facts(&self) -> TaskFacts {
+        *self.facts.lock()
+    }
+
+    /// Changes its small facts.
+    pub fn update_facts<R>(&self, change: impl FnOnce(&mut TaskFacts) -> R) -> R {
+        change(&mut self.facts.lock())
+    }
+
+    /// Its name without the padding.
+    pub fn name(&self) -> Vec<u8> {
+        let name = self.facts.lock().name;
+        name.iter().copied().take_while(|byte| *byte != 0).collect()
+    }
+
+    /// Sets its name; what does not fit is cut off.
+    pub fn set_name(&self, name: &[u8]) {
+        let mut padded = [0; TASK_COMM_LEN];
+        let fits = name.iter().take(TASK_COMM_LEN - 1).take_while(|byte| **byte != 0);
+        for (to, from) in padded.iter_mut().zip(fits) {
+            *to = *from;
+        }
+        self.facts.lock().name = padded;
+    }
+
+    /// Signals it blocks, and those pending for it alone.
+    pub fn signal_sets(&self) -> (SigSet, SigSet) {
+        let signals = self.signals.lock();
+        (signals.mask, signals.pending.set())
+    }
+
+    /// Its signals, for those who send, deliver and ask.
+    pub(crate) fn signals(&self) -> &Mutex<TaskSignals, levels::TaskState> {
+        &self.signals
+    }
+
+    /// When it was born, in nanoseconds on the monotonic clock.
+    pub fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Nanoseconds spent in guest code, and in the kernel for it.
+    pub fn cpu_time(&self) -> (u64, u64) {
+        (self.user_ns.load(Ordering::Relaxed), self.system_ns.load(Ordering::Relaxed))
+    }
+
+    /// Times it waited for something.
+    pub fn voluntary_switches(&self) -> u64 {
+        self.voluntary_switches.load(Ordering::Relaxed)
+    }
+
+    /// What it does now.
+    pub fn run_state(&self) -> RunState {
+        if self.resources.lock().is_none() {
+            RunState::Zombie
+        } else if self.is_stopped.load(Ordering::Relaxed) {
+            RunState::Stopped
+        } else if self.in_guest.load(Ordering::Relaxed) {
+            RunState::Running
+        } else {
+            RunState::Sleeping
+        }
+    }
+
+    /// Makes it look for signals, stops and its end: wakes it from any wait and from guest code.
+    pub fn interrupt(&self) {
+        self.attention.store(true, Ordering::SeqCst);
+        self.sleeper.interrupt();
+        if self.in_guest.load(Ordering::SeqCst) {
+            let interrupter = self.interrupter.lock().clone();
+            if let Some(interrupter) = interrupter {
+                interrupter.interrupt();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Task({})", self.tid())
+    }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a sandbox is made of: handed in once, by whoever builds the kernel.
+
+use std::{fmt, sync::Arc};
+
+use abi::{Fd, resource::Rlimit64};
+use platform::Platform;
+
+use super::SyscallTable;
+use crate::{creds::Credentials, vfs::FileDescription, vfs::Place};
+
+/// Where strace lines go.
+pub type TraceSink = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What a sandbox is made of.
+pub struct KernelConfig {
+    /// How guest code runs.
+    pub platform: Arc<dyn Platform>,
+    /// The system calls.
+    pub syscalls: SyscallTable,
+    /// The host name.
+    pub hostname: String,
+    /// The domain name.
+    pub domainname: String,
+    /// CPUs that the guest sees.
+    pub cpu_count: usize,
+    /// Bytes of memory that the guest sees.
+    pub memory_total: u64,
+    /// The most tasks at a time.
+    pub max_tasks: usize,
+    /// Where a line for each call goes; `None`: nobody traces.
+    pub trace: Option<TraceSink>,
+}
+
+impl fmt::Debug for KernelConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KernelConfig({})", self.platform.name())
+    }
+}
+
+/// A process that starts from outside: init, or what `runsc exec` adds.
+#[derive(Debug)]
+pub struct ProcessSpec {
+    /// The file to execute, seen from `root` and `cwd`. With no slash in it, `PATH` of `environment` is
+    /// searched as execvp(3) does.
+    pub executable: Vec<u8>,
+    /// Its arguments, `argv[0]` included.
+    pub arguments: Vec<Vec<u8>>,
+    /// Its environment, `NAME=value` each.
+    pub environment: Vec<Vec<u8>>,
+    /// Where `/` is.
+    pub root: Place,
+    /// Where relative paths start.
+    pub cwd: Place,
+    /// Its umask.
+    pub umask: u32,
+    /// Who it is.
+    pub creds: Credentials,
+    /// Limits that differ from the defaults: `RLIMIT_*` with both values.
+    pub rlimits: Vec<(u32, Rlimit64)>,
+    /// Its open files.
+    pub files: Vec<(Fd, Arc<FileDescription>)>,
+    /// The identity of its controlling terminal (one of `files`), if it has one.
+    pub terminal: Option<u64>,
+}
