@@ -7,7 +7,10 @@ use abi::{Fd, resource::Rlimit64};
 use platform::Platform;
 
 use super::SyscallTable;
-use crate::{creds::Credentials, vfs::FileDescription, vfs::Place};
+use crate::{
+    creds::Credentials,
+    vfs::{FileDescription, MountNamespace, Place},
+};
 
 /// Where strace lines go.
 pub type TraceSink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -48,6 +51,8 @@ pub struct ProcessSpec {
     pub arguments: Vec<Vec<u8>>,
     /// Its environment, `NAME=value` each.
     pub environment: Vec<Vec<u8>>,
+    /// Its mounts.
+    pub mounts: Arc<MountNamespace>,
     /// Where `/` is.
     pub root: Place,
     /// Where relative paths start.

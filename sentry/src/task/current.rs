@@ -9,7 +9,6 @@ use std::{
 
 use abi::{
     Errno, Fd, SigSet, UserAddr, UserCStr, UserIn, UserOut,
-    fcntl::OpenFlags,
     limits::PATH_MAX,
     resource::RLIMIT_NOFILE,
     signal::{SsFlags, StackT},
@@ -24,7 +23,7 @@ use crate::{
     kernel::{Kernel, SysResult, namespace::UtsNamespace},
     mm::{MemoryManager, UserSink, UserSource, user},
     signal::frame::x86_64::Trap,
-    vfs::FileDescription,
+    vfs::{FileDescription, MountNamespace},
     wait::{Cut, Ready, Sleeper, Try, WaitQueue},
 };
 
@@ -138,6 +137,11 @@ impl Current {
     /// Its host and domain name.
     pub fn uts(&self) -> Arc<UtsNamespace> {
         Arc::clone(&self.resources.uts)
+    }
+
+    /// Its mounts.
+    pub fn mounts(&self) -> Arc<MountNamespace> {
+        Arc::clone(&self.resources.mounts)
     }
 
     /// Its open files.
@@ -268,7 +272,7 @@ impl Current {
         if let Try::Done(value) = op()? {
             return Ok(value);
         }
-        if file.status_flags().contains(OpenFlags::NONBLOCK) {
+        if file.is_nonblocking() {
             return Err(Cut::Failed(Errno::EAGAIN));
         }
         match file.ops().wait_queue() {

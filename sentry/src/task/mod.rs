@@ -46,6 +46,7 @@ use crate::{
     mm::MemoryManager,
     signal::Pending,
     sync::{Mutex, levels},
+    vfs::MountNamespace,
     wait::Sleeper,
 };
 
@@ -60,6 +61,8 @@ pub struct Resources {
     pub fs: Arc<FsContext>,
     /// Its host and domain name.
     pub uts: Arc<UtsNamespace>,
+    /// Its mounts.
+    pub mounts: Arc<MountNamespace>,
 }
 
 /// A task's own signals.
