@@ -14,6 +14,7 @@ use nix::{
     sys::stat::Mode,
 };
 
+use super::mountpoints;
 use crate::{
     log::{self, Sink},
     oci::caps,
@@ -73,7 +74,11 @@ fn close_jail() -> Result<Serve, Failure> {
     let proc = server::ProcFd::open().map_err(|error| format!("open /proc/self/fd: {error}"))?;
     let mut roots = Vec::new();
     for root in &plan.roots {
-        roots.push(server::Root::new(open_root(root, &plan)?, policy(root, &plan)));
+        let directory = open_root(root, &plan)?;
+        for (path, is_directory) in &root.mount_points {
+            mountpoints::make(&directory, path, *is_directory)?;
+        }
+        roots.push(server::Root::new(directory, policy(root, &plan)));
     }
     jail::enter_empty_root(plan.isolation)?;
     jail::drop_rights(KEPT)?;

@@ -7,6 +7,7 @@
 
 mod filters;
 pub(crate) mod gofer;
+mod mountpoints;
 
 use std::sync::Arc;
 
