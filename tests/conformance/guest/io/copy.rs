@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//! sendfile(2), copy_file_range(2), splice(2), tee(2), vmsplice(2).
+//!
+//! Covers: sendfile, copy_file_range, splice, tee, vmsplice.
+
+use crate::kit;
+
+pub fn sendfile() {
+    let from = kit::file("from", b"0123456789");
+    let to = kit::file("to", b"");
+    show!("all", sys!(sendfile, to, from, 0, 100));
+    show!("end", sys!(sendfile, to, from, 0, 100));
+    let mut offset = 3i64;
+    show!("at offset", sys!(sendfile, to, from, &raw mut offset, 4));
+    show!("offset", offset);
+    show!("position stays", sys!(lseek, from, 0, libc::SEEK_CUR));
+    show!("to", String::from_utf8(std::fs::read("to").unwrap()).unwrap());
+    let (r, w) = kit::pipe();
+    sys!(lseek, from, 0, libc::SEEK_SET).ok();
+    show!("into a pipe", sys!(sendfile, w, from, 0, 5));
+    show!("out of a pipe", sys!(sendfile, to, r, 0, 5).is_ok());
+    show!("bad fd", sys!(sendfile, to, 99, 0, 5));
+    show!("bad offset", sys!(sendfile, to, from, 8, 5));
+}
+
+pub fn copy_range() {
+    let from = kit::file("from", b"0123456789");
+    let to = kit::file("to", b"");
+    let (mut off_in, mut off_out) = (2i64, 1i64);
+    show!("offsets", sys!(copy_file_range, from, &raw mut off_in, to, &raw mut off_out, 4, 0));
+    say!("{off_in} {off_out}");
+    show!("positions", sys!(copy_file_range, from, 0, to, 0, 100, 0));
+    show!("to", format!("{:?}", std::fs::read("to").unwrap()));
+    show!("flags", sys!(copy_file_range, from, 0, to, 0, 1, 1));
+    let (_r, w) = kit::pipe();
+    show!("pipe", sys!(copy_file_range, from, 0, w, 0, 1, 0));
+    let dir = kit::open(".", libc::O_RDONLY);
+    show!("directory", sys!(copy_file_range, dir, 0, to, 0, 1, 0));
+}
+
+pub fn splice() {
+    let file = kit::file("f", b"0123456789");
+    let (r, w) = kit::pipe();
+    let (r2, w2) = kit::pipe();
+    show!("file to pipe", sys!(splice, file, 0, w, 0, 6, 0));
+    show!("tee", sys!(tee, r, w2, 4, 0));
+    let mut buf = [0u8; 16];
+    show!("pipe keeps", sys!(read, r, &mut buf[..], 16));
+    show!("copy", sys!(read, r2, &mut buf[..], 16));
+    say!("{}", String::from_utf8_lossy(&buf[..4]));
+    show!("pipe to pipe, empty", sys!(splice, r, 0, w2, 0, 5, libc::SPLICE_F_NONBLOCK));
+    show!("no pipe", sys!(splice, file, 0, file, 0, 5, 0));
+    let mut offset = 0i64;
+    show!("offset of a pipe", sys!(splice, r, &raw mut offset, file, 0, 5, 0));
+    let bytes = b"spliced";
+    let iov = libc::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: 7 };
+    show!("vmsplice", sys!(vmsplice, w, &raw const iov, 1, 0));
+    show!("to file", sys!(splice, r, 0, file, 0, 100, 0));
+    show!("file", String::from_utf8(std::fs::read("f").unwrap()).unwrap());
+}
