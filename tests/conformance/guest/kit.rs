@@ -277,6 +277,17 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// A pointer to a value.
+pub fn at<T>(value: &T) -> *const T {
+    value
+}
+
+/// SIGALRM in that many milliseconds.
+pub fn alarm_ms(ms: i64) {
+    let value = [0i64, 0, ms / 1000, ms % 1000 * 1000];
+    sys!(setitimer, libc::ITIMER_REAL, value.as_ptr(), 0).ok();
+}
+
 /// Installs a handler.
 pub fn handle(signal: i32, handler: extern "C" fn(i32), flags: i32) {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
