@@ -2,7 +2,7 @@
 //! `runsc help`: the program or a command explained.
 
 use super::{Failure, Request, print};
-use crate::cli::{flags, help, man};
+use crate::cli::{flags, help};
 
 /// Prints the help.
 pub(crate) fn run(request: Request) -> Result<u8, Failure> {
@@ -14,6 +14,5 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
             Some(flags::command(&name).filter(|it| !it.help.is_empty()).ok_or_else(unknown)?)
         }
     };
-    let is_man = request.flags.is_on("man");
-    Ok(print(&if is_man { man::page(command) } else { help::text(command) }))
+    Ok(print(&help::text(command)))
 }

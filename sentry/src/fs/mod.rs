@@ -5,3 +5,5 @@ pub mod devpts;
 pub mod eventfd;
 pub mod host;
 pub mod pipe;
+pub mod proc;
+pub mod pseudo;

@@ -9,7 +9,7 @@ use super::{Caller, FileKind};
 use crate::{
     io::{Sink, Source},
     mm::Mappable,
-    wait::{Ready, Try, WaitQueue},
+    wait::{Cut, Ready, Try, WaitQueue},
 };
 
 /// Where lseek(2) counts from.
@@ -26,6 +26,15 @@ pub enum SeekFrom {
 /// The offset given to [`FileOps::read_at`] and [`FileOps::write_at`] of a file that
 /// [seeks itself](FileOps::seeks_itself) when the call goes by the position: the file keeps it.
 pub const AT_POSITION: u64 = u64::MAX;
+
+/// Which way bytes are to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To the caller.
+    Read,
+    /// From the caller.
+    Write,
+}
 
 /// Takes directory entries one by one.
 pub trait DirSink {
@@ -137,6 +146,15 @@ pub trait FileOps: Send + Sync + fmt::Debug + Any {
     fn fdinfo(&self) -> String {
         String::new()
     }
+
+    /// Whether the caller may read or write now: a terminal stops its background processes here. Asked
+    /// before each read and write; [`Cut::Interrupted`] when a signal is on its way to the caller.
+    fn admit(&self, _caller: &mut dyn Caller, _direction: Direction) -> Result<(), Cut> {
+        Ok(())
+    }
+
+    /// open(2) is complete. A terminal becomes its opener's controlling one, unless `O_NOCTTY`.
+    fn opened(&self, _caller: &mut dyn Caller, _flags: abi::fcntl::OpenFlags) {}
 
     /// For downcasts: a socket, an epoll instance, a pipe.
     fn as_any(&self) -> &(dyn Any + Send + Sync);

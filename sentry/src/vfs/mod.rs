@@ -32,7 +32,7 @@ pub use clock::{anonymous_device, now};
 pub use common::InodeCommon;
 pub use dentry::{Dentry, DentryCache};
 pub use description::{FileDescription, SignalOwner, WriteOptions};
-pub use file::{AT_POSITION, DirSink, FileOps, SeekFrom};
+pub use file::{AT_POSITION, DirSink, Direction, FileOps, SeekFrom};
 pub use inode::{
     AccessTime, AttributeChange, Attributes, Directory, FileKind, Filesystem, Inode, LinkTarget,
     NewNode, Owner, RenameMode, TimeChange, Timestamp, Walked, Xattrs,

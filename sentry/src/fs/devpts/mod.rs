@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pseudo-terminals: pty(7), and the line discipline that every terminal has.
 
+mod control;
+mod ends;
 mod line;
 #[cfg(test)]
 mod line_tests;
+mod terminal;
 
+pub use ends::{Master, Slave};
 pub use line::{Effect, Input, LineDiscipline};
+pub use terminal::{JobControl, Terminal};
+
+/// The device number of slave `index` (major 136).
+pub(crate) fn slave_device(index: u32) -> u64 {
+    abi::DevId::new(136, index).0
+}
