@@ -221,5 +221,9 @@ fn features_and_completions_are_well_formed() {
     let script = text(&runsc(&["completion", "bash"]));
     let check = Command::new("bash").args(["-nc", &script]).output();
     assert!(check.is_ok_and(|output| output.status.success()), "{script}");
+    for args in [&["help", "--man"][..], &["help", "--man", "do"]] {
+        let page = text(&runsc(args));
+        assert!(page.starts_with(".TH \"RUNSC") && page.contains("\n.SH FLAGS\n"), "{page}");
+    }
     fails(&["completion", "tcsh"], 1, "no shell \"tcsh\"");
 }

@@ -8,6 +8,13 @@ use std::{
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
 };
 
+use gofer::{protocol::Policy, server};
+use nix::{
+    fcntl::{OFlag, open},
+    sys::stat::Mode,
+};
+
+use super::mountpoints;
 use crate::{
     log::{self, Sink},
     oci::caps,
@@ -23,22 +30,38 @@ use crate::{
 const KEPT: u64 =
     caps::bit(0) | caps::bit(1) | caps::bit(2) | caps::bit(3) | caps::bit(4) | caps::bit(31);
 
-/// Runs the gofer: its exit code. A failure is written to the status pipe.
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs the gofer: its exit code. Until it serves, a failure is written to the status pipe.
 pub(crate) fn main() -> u8 {
     let status = sys::inherited(spawn::CONTROL).map(File::from);
-    match serve(&status) {
-        Ok(()) => 0,
+    let serve = match close_jail() {
+        Ok(serve) => serve,
         Err(error) => {
             if let Some(mut status) = status {
                 // Nobody else to tell if runsc has gone.
                 let _ = write!(status, "gofer: {error}");
             }
+            return 1;
+        }
+    };
+    drop(status);
+    match server::run(serve.connection, serve.roots, serve.proc) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("gofer: {error}");
             1
         }
     }
 }
 
-fn serve(_: &Option<File>) -> Result<(), Box<dyn std::error::Error>> {
+struct Serve {
+    connection: OwnedFd,
+    roots: Vec<server::Root>,
+    proc: server::ProcFd,
+}
+
+fn close_jail() -> Result<Serve, Failure> {
     let plan: GoferPlan = spawn::read_plan()?;
     let logs = (spawn::GOFER_LOGS..).zip(&plan.logs);
     log::install(
@@ -47,18 +70,34 @@ fn serve(_: &Option<File>) -> Result<(), Box<dyn std::error::Error>> {
     let connection = sys::inherited(spawn::CONNECTION).ok_or("no connection")?;
     jail::settle()?;
     jail::separate_mounts(plan.isolation)?;
+    // Before anything covers /proc, and before the jail leaves it behind.
+    let proc = server::ProcFd::open().map_err(|error| format!("open /proc/self/fd: {error}"))?;
     let mut roots = Vec::new();
     for root in &plan.roots {
-        roots.push((open_root(root, &plan)?, root.is_readonly));
+        let directory = open_root(root, &plan)?;
+        for (path, is_directory) in &root.mount_points {
+            mountpoints::make(&directory, path, *is_directory)?;
+        }
+        roots.push(server::Root::new(directory, policy(root, &plan)));
     }
     jail::enter_empty_root(plan.isolation)?;
     jail::drop_rights(KEPT)?;
-    drop((connection, roots));
-    Ok(())
+    Ok(Serve { connection, roots, proc })
+}
+
+fn policy(root: &GoferRoot, plan: &GoferPlan) -> Policy {
+    let mut policy = Policy::empty();
+    policy.set(Policy::READ_ONLY, root.is_readonly);
+    // A bundle's files may well have these bits: it is the guest's kernel that does not honour them.
+    policy.set(Policy::SET_ID, true);
+    policy.set(Policy::CONNECT_SOCKETS, matches!(&*plan.host_uds, "open" | "all"));
+    policy.set(Policy::BIND_SOCKETS, matches!(&*plan.host_uds, "create" | "all"));
+    policy.set(Policy::OPEN_FIFOS, plan.host_fifo);
+    policy
 }
 
 /// A directory or file that is served, as a copy of the host's mounts that outlives them here.
-fn open_root(root: &GoferRoot, plan: &GoferPlan) -> Result<OwnedFd, Box<dyn std::error::Error>> {
+fn open_root(root: &GoferRoot, plan: &GoferPlan) -> Result<OwnedFd, Failure> {
     let name = || format!("open {}", root.path.display());
     if plan.isolation.has_namespaces {
         for hidden in &root.hidden {
@@ -67,7 +106,6 @@ fn open_root(root: &GoferRoot, plan: &GoferPlan) -> Result<OwnedFd, Box<dyn std:
         let path = CString::new(root.path.as_os_str().as_bytes())?;
         return sys::open_tree(&path).map_err(|error| format!("{}: {error}", name()).into());
     }
-    let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC;
-    nix::fcntl::open(&root.path, flags, nix::sys::stat::Mode::empty())
-        .map_err(|error| format!("{}: {error}", name()).into())
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    open(&root.path, flags, Mode::empty()).map_err(|error| format!("{}: {error}", name()).into())
 }

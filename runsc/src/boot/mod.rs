@@ -7,6 +7,7 @@
 
 mod filters;
 pub(crate) mod gofer;
+mod mountpoints;
 
 use std::sync::Arc;
 
@@ -62,7 +63,11 @@ fn live(control: &Channel) -> Result<(), Box<dyn std::error::Error>> {
     let of_platform =
         platform::host_calls(platform.name()).iter().map(|it| filters::call(it.number));
     let of_host_files = sentry::fs::host::host_calls().into_iter().map(filters::call);
-    filters::install(&filters::calls(of_platform.chain(of_host_files)))?;
+    let connection = sys::inherited(spawn::CONNECTION).ok_or("no connection to the gofer")?;
+    let connection = ::gofer::client::Connection::new(connection);
+    let of_gofer = ::gofer::client::host_calls().iter().map(|it| filters::call(it.number));
+    filters::install(&filters::calls(of_platform.chain(of_host_files).chain(of_gofer)))?;
+    drop(connection);
     control.send(&Event::Exited { status: 0 })?;
     Ok(())
 }

@@ -334,7 +334,8 @@ const DELETE_FLAGS: &[Flag] =
 const LIST_FLAGS: &[Flag] =
     &[FORMAT, short("q", acts("quiet", Kind::Bool, "false", "only the ids"))];
 
-const COMPLETION_FLAGS: &[Flag] = &[];
+const HELP_FLAGS: &[Flag] =
+    &[acts("man", Kind::Bool, "false", "print a manual page in roff instead")];
 
 const fn oci(
     name: &'static str,
@@ -398,17 +399,12 @@ pub(crate) const COMMANDS: &[Command] = &[
     },
     Command {
         args: "<bash|zsh|fish>",
-        ..oci(
-            "completion",
-            command::completion::run,
-            COMPLETION_FLAGS,
-            "print a shell's completion script",
-        )
+        ..oci("completion", command::completion::run, &[], "print a shell's completion script")
     },
     Command {
         args: "[command]",
         arity: (0, 1),
-        ..oci("help", command::help::run, &[], "explain a command")
+        ..oci("help", command::help::run, HELP_FLAGS, "explain a command")
     },
     Command { arity: (0, 1), ..oci("boot", command::boot::run, &[], "") },
     Command { arity: (0, 1), ..oci("gofer", command::gofer::run, &[], "") },

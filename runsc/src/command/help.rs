@@ -2,7 +2,7 @@
 //! `runsc help`: the program or a command explained.
 
 use super::{Failure, Request, print};
-use crate::cli::{flags, help};
+use crate::cli::{flags, help, man};
 
 /// Prints the help.
 pub(crate) fn run(request: Request) -> Result<u8, Failure> {
@@ -14,5 +14,6 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
             Some(flags::command(&name).filter(|it| !it.help.is_empty()).ok_or_else(unknown)?)
         }
     };
-    Ok(print(&help::text(command)))
+    let is_man = request.flags.is_on("man");
+    Ok(print(&if is_man { man::page(command) } else { help::text(command) }))
 }

@@ -64,6 +64,7 @@ pub(crate) fn plan(
         hidden: HIDDEN.iter().map(|name| root.join(name)).collect(),
         path: root.clone(),
         is_readonly: has_overlay,
+        mount_points: Vec::new(),
     }];
     let mut guest_mounts = mounts::own();
     for volume in flags.all("volume") {
@@ -73,7 +74,12 @@ pub(crate) fn plan(
             has_overlay: false,
             is_shared: true,
         };
-        roots.push(GoferRoot { path: host, is_readonly, hidden: Vec::new() });
+        roots.push(GoferRoot {
+            path: host,
+            is_readonly,
+            hidden: Vec::new(),
+            mount_points: Vec::new(),
+        });
         let flags = if is_readonly { mounts::READONLY } else { 0 };
         guest_mounts.push(Mount { destination: guest, kind, flags, data: String::new() });
     }

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! From config.json to a plan: every field is used, named as ignored, or refused by name.
 
-use std::{os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use oci_spec::runtime::{self as oci, Spec};
 use tracing::debug;
@@ -37,8 +41,15 @@ pub(crate) fn plan(
         path: bundle.rootfs.clone(),
         is_readonly: is_readonly || has_overlay,
         hidden: Vec::new(),
+        mount_points: Vec::new(),
     }];
     let guest_mounts = convert_mounts(bundle, config, &mut roots)?;
+    if !has_overlay {
+        let points = mount_points(&guest_mounts, &roots);
+        if let Some(root) = roots.first_mut() {
+            root.mount_points = points;
+        }
+    }
     let linux = spec.linux().as_ref();
     let paths = |list: Option<&Vec<String>>| {
         list.into_iter().flatten().map(|path| Bytes::from(path.as_bytes())).collect()
@@ -259,6 +270,24 @@ fn bind(
     })?;
     let root = u32::try_from(roots.len()).unwrap_or(u32::MAX);
     let has_overlay = config.overlay == Overlay::All;
-    roots.push(GoferRoot { path, is_readonly: is_readonly || has_overlay, hidden: Vec::new() });
+    let is_readonly = is_readonly || has_overlay;
+    roots.push(GoferRoot { path, is_readonly, hidden: Vec::new(), mount_points: Vec::new() });
     Ok(MountKind::Gofer { root, has_overlay, is_shared: config.are_mounts_shared })
+}
+
+/// Places of the root file system itself that must be there to be mounted on: those below another
+/// mount are that mount's affair.
+fn mount_points(mounts: &[Mount], roots: &[GoferRoot]) -> Vec<(PathBuf, bool)> {
+    let path = |mount: &Mount| PathBuf::from(OsStr::from_bytes(&mount.destination.0));
+    let all: Vec<PathBuf> = mounts.iter().map(path).collect();
+    let is_covered = |path: &Path| all.iter().any(|other| path != other && path.starts_with(other));
+    let is_directory = |mount: &Mount| match &mount.kind {
+        MountKind::Gofer { root, .. } => {
+            let root = usize::try_from(*root).ok().and_then(|index| roots.get(index));
+            root.is_none_or(|root| root.path.is_dir())
+        }
+        MountKind::Own(_) => true,
+    };
+    let points = mounts.iter().map(|mount| (path(mount), is_directory(mount)));
+    points.filter(|(path, _)| !is_covered(path)).collect()
 }

@@ -23,7 +23,7 @@ const LIMIT: usize = 64 * 1024;
 pub(crate) enum Target {
     /// The first process.
     Init,
-    /// The foreground group of the guest's terminal.
+    /// The foreground group of the guest's terminal; without one, the first process's group.
     Foreground,
     /// Every process.
     All,

@@ -199,6 +199,8 @@ pub(crate) struct GoferRoot {
     pub(crate) is_readonly: bool,
     /// Directories below it that are served empty: the host's own kernel file systems.
     pub(crate) hidden: Vec<PathBuf>,
+    /// Places in it that the guest's mounts need, and whether each is a directory.
+    pub(crate) mount_points: Vec<(PathBuf, bool)>,
 }
 
 #[cfg(test)]

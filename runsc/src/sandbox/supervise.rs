@@ -177,7 +177,7 @@ impl Conversation<'_, '_> {
                 numbers.into_iter().filter(|_| ready.next() == Some(true)).collect();
             if signal {
                 while let Ok(Some(info)) = self.watch.signals.0.read_signal() {
-                    self.forward(info.ssi_signo.cast_signed());
+                    self.forward(info.ssi_signo.cast_signed(), info.ssi_code == libc::SI_KERNEL);
                 }
             }
             for number in speaking {
@@ -266,20 +266,20 @@ impl Conversation<'_, '_> {
         }
     }
 
-    /// Hands one of our signals to the guest.
-    fn forward(&mut self, signal: i32) {
+    /// Hands one of our signals to the guest. What a terminal sends goes to whom it would go to.
+    fn forward(&mut self, signal: i32, is_from_kernel: bool) {
         let of_terminal =
             matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGTSTP | libc::SIGWINCH);
-        let target = match (self.watch.is_terminal, signal) {
-            (true, _) if of_terminal => Target::Foreground,
+        let target = match signal {
             // Without a terminal of the guest's own we stop as a whole, for our shell to see.
-            (false, libc::SIGTSTP) => {
+            libc::SIGTSTP if !self.watch.is_terminal => {
                 self.ask(&Request::Signal { signal: libc::SIGSTOP, target: Target::All }, None);
                 // The only way this fails is that there is no such signal.
                 let _ = raise(Signal::SIGSTOP);
                 self.ask(&Request::Signal { signal: libc::SIGCONT, target: Target::All }, None);
                 return;
             }
+            _ if of_terminal && is_from_kernel => Target::Foreground,
             _ => Target::Init,
         };
         self.ask(&Request::Signal { signal, target }, None);
