@@ -18,6 +18,7 @@
 //!
 //! It deliberately caches nothing: the sentry does.
 
+mod calls;
 mod change;
 mod connection;
 mod create;
@@ -35,6 +36,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use abi::Errno;
 
 pub use crate::host::ProcFd;
+pub use calls::{HostCall, When, host_calls};
 pub use connection::run;
 
 use crate::{

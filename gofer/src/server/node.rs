@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
@@ -76,7 +77,28 @@ pub(super) struct Table {
 #[derive(Debug, Default)]
 struct Inner {
     last: u64,
-    objects: HashMap<u64, Object>,
+    objects: HashMap<u64, Object, BuildHasherDefault<IdHasher>>,
+}
+
+/// Hashes numbers that we count up ourselves: nobody can choose them to collide.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The table looks at the top bits and at the low ones: spread the counter over both.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
 }
 
 impl Table {

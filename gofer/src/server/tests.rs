@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::OwnedFd,
         unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink},
     },
     path::Path,

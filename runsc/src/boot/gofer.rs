@@ -13,6 +13,7 @@ use nix::{
     fcntl::{OFlag, open},
     sys::stat::Mode,
 };
+use tracing::debug;
 
 use super::mountpoints;
 use crate::{
@@ -82,6 +83,9 @@ fn close_jail() -> Result<Serve, Failure> {
     }
     jail::enter_empty_root(plan.isolation)?;
     jail::drop_rights(KEPT)?;
+    let calls = server::host_calls(plan.roots.iter().map(|root| policy(root, &plan)));
+    debug!("the gofer's filter allows {} host calls", calls.len());
+    gofer::jail::apply_filter(&calls)?;
     Ok(Serve { connection, roots, proc })
 }
 

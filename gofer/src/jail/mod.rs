@@ -1,2 +1,0 @@
-// SPDX-License-Identifier: Apache-2.0
-//! The gofer process's own confinement.
