@@ -14,7 +14,10 @@ use seccompiler::{
     SeccompCondition as Condition, SeccompFilter, SeccompRule, TargetArch,
 };
 
-use crate::server::{HostCall, When};
+use crate::{
+    server::{HostCall, When},
+    sys,
+};
 
 /// Why the filter is not in place.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +30,12 @@ pub enum Error {
     Install(#[from] seccompiler::Error),
 }
 
+/// Enough for the handful of threads that mostly wait for the host.
+const ARENAS: i32 = 2;
+
 /// Leaves every thread of this process with `calls` alone. Sets no_new_privs.
 pub fn apply_filter(calls: &[HostCall]) -> Result<(), Error> {
+    sys::limit_arenas(ARENAS);
     let mut rules = BTreeMap::new();
     for call in calls {
         rules.insert(call.number, conditions(call.when)?);

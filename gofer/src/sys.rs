@@ -285,3 +285,13 @@ pub(crate) fn removexattr(path: &CStr, name: &CStr) -> Result<(), Errno> {
     // SAFETY: two strings with their NUL.
     checked(unsafe { libc::removexattr(path.as_ptr(), name.as_ptr()) }).map(drop)
 }
+
+/// Keeps the C library's allocator to this many arenas.
+///
+/// Without a limit it counts the CPUs when a second thread first allocates under contention, by reading
+/// a file: under the filter that is the end of the process.
+pub(crate) fn limit_arenas(count: i32) {
+    // SAFETY: changes a number inside the allocator.
+    let accepted = unsafe { libc::mallopt(libc::M_ARENA_MAX, count) };
+    debug_assert_eq!(accepted, 1, "glibc accepts any number of arenas");
+}

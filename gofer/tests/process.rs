@@ -54,10 +54,7 @@ fn path_fd(path: &Path) -> OwnedFd {
 /// A gofer process that serves `directory`, and a connection to it.
 fn spawn(directory: &Path, policy: Policy, uid: Option<u32>) -> (Child, Connection) {
     let (ours, theirs) = Socket::pair().unwrap();
-    // Where nobody can execute what root has built.
-    let program = directory.with_extension("program");
-    fs::copy("/proc/self/exe", &program).unwrap();
-    let mut command = Command::new(&program);
+    let mut command = Command::new("/proc/self/exe");
     command
         .args(["--exact", "serve_child", "--nocapture"])
         .env(DIRECTORY, directory)
@@ -70,7 +67,6 @@ fn spawn(directory: &Path, policy: Policy, uid: Option<u32>) -> (Child, Connecti
     let child = command.spawn().unwrap();
     // The command's copy of the server's end goes with it.
     drop(command);
-    fs::remove_file(program).unwrap();
     (child, Connection::with_patience(ours.into(), Duration::from_secs(20)))
 }
 
