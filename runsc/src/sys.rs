@@ -175,6 +175,17 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Whether two descriptors share one open file. Where the kernel cannot tell, they do not.
+pub(crate) fn is_same_file(one: &OwnedFd, other: &OwnedFd) -> bool {
+    const KCMP_FILE: i32 = 0;
+    let me = std::process::id();
+    // SAFETY: a plain call on numbers.
+    let order = unsafe {
+        libc::syscall(libc::SYS_kcmp, me, me, KCMP_FILE, one.as_raw_fd(), other.as_raw_fd())
+    };
+    order == 0
+}
+
 /// The next connection to a listening socket.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let none = ptr::null_mut::<libc::sockaddr>();
@@ -239,8 +250,8 @@ fn check(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Ends this process at once: for a child that could not become another program.
-fn exit_now(code: i32) -> ! {
+/// Ends this process at once, without running anything that was left for its end.
+pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: it takes no pointer and does not return.
     unsafe { libc::_exit(code) }
 }

@@ -5,9 +5,12 @@
 //! be forked before the filter; then the kernel with its mounts and its first task; then the filter;
 //! then the guest's first instruction.
 
+mod control;
 mod filters;
 pub(crate) mod gofer;
 mod mountpoints;
+mod process;
+mod stdio;
 
 use std::sync::Arc;
 

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The sentry's side of the conversation with runsc.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use abi::Errno;
+use tracing::debug;
+
+use crate::{
+    sandbox::control::{Channel, Event, Request, Target},
+    sys,
+};
+
+/// What runsc may ask of a running guest.
+pub(super) trait Guest: Send + Sync {
+    /// Sends a signal.
+    fn signal(&self, signal: i32, target: Target) -> Result<(), Errno>;
+}
+
+/// Tells once that the guest may run.
+#[derive(Debug)]
+pub(super) struct Start(Receiver<()>);
+
+impl Start {
+    /// Waits for it.
+    pub(super) fn wait(self) {
+        // Without a sender the sandbox is ending.
+        let _ = self.0.recv();
+    }
+}
+
+/// Answers every request, each with one `Done`, for as long as runsc is there. Its end is ours: nobody
+/// else would clean up.
+pub(super) fn serve(control: Channel, guest: impl Guest + 'static) -> std::io::Result<Start> {
+    let (sender, receiver) = sync_channel(1);
+    let serve = move || {
+        let mut start = Some(sender);
+        loop {
+            match control.receive() {
+                Ok(request) => {
+                    let errno = answer(&guest, &mut start, request).err().map_or(0, Errno::raw);
+                    if control.send(&Event::Done { errno }).is_err() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    debug!("runsc: {error}");
+                    break;
+                }
+            }
+        }
+        // As process 1 of its namespace the sentry takes every stub with it.
+        sys::exit_now(1)
+    };
+    std::thread::Builder::new().name("control".into()).spawn(serve)?;
+    Ok(Start(receiver))
+}
+
+fn answer(
+    guest: &impl Guest,
+    start: &mut Option<SyncSender<()>>,
+    request: Request,
+) -> Result<(), Errno> {
+    match request {
+        Request::Start => {
+            let sender = start.take().ok_or(Errno::EALREADY)?;
+            sender.send(()).map_err(|_| Errno::ESRCH)
+        }
+        Request::Signal { signal, target } => {
+            if !(0..=64).contains(&signal) {
+                return Err(Errno::EINVAL);
+            }
+            guest.signal(signal, target)
+        }
+        // The monitor keeps those who wait.
+        Request::Wait => Err(Errno::EINVAL),
+    }
+}
