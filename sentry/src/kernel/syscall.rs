@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a system call is to the kernel: a table handed in, and how a call can end.
 
+use std::sync::Arc;
+
 use abi::Errno;
 
 use crate::{task::Current, wait::Cut};
@@ -67,4 +69,31 @@ pub struct SyscallTable {
     pub name: fn(number: u64) -> Option<&'static str>,
     /// One line in strace(1)'s format for a finished call. Called only while tracing.
     pub trace: fn(&mut Current, number: u64, args: [u64; 6], result: &SysResult<u64>) -> String,
+}
+
+/// Carries out the call that trapped and puts its result where the program looks for it. Returns the
+/// wait status if the task is to end.
+pub(crate) fn enter(cx: &mut Current) -> Option<i32> {
+    let number = cx.registers.syscall_number();
+    let args = cx.registers.syscall_args();
+    let kernel = Arc::clone(&cx.kernel);
+    let table = &kernel.config().syscalls;
+    // The kernel looks at the low half of the register alone (`do_syscall_64`).
+    let number = number & 0xffff_ffff;
+    cx.registers.rax = Errno::ENOSYS.to_register();
+    let result = (table.dispatch)(cx, number, args);
+    if let Some(trace) = &kernel.config().trace {
+        let line = (table.trace)(cx, number, args, &result);
+        if !line.is_empty() {
+            trace(&format!("[{:5}] {line}", cx.task().tid()));
+        }
+    }
+    match result {
+        Ok(value) => cx.registers.rax = value,
+        Err(Stop::Fail(errno)) => cx.registers.rax = errno.to_register(),
+        Err(Stop::Restart(restart)) => cx.interrupted_with(restart),
+        Err(Stop::Exit(status)) => return Some(status),
+        Err(Stop::Reloaded) => {}
+    }
+    None
 }

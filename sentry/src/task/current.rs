@@ -20,7 +20,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::{FdTable, FsContext, Resources, Task, ThreadGroup};
 use crate::{
     creds::Credentials,
-    kernel::{Kernel, SysResult, namespace::UtsNamespace},
+    kernel::{Kernel, Restart, SysResult, namespace::UtsNamespace},
     mm::{MemoryManager, UserSink, UserSource, user},
     signal::frame::x86_64::Trap,
     vfs::{FileDescription, MountNamespace},
@@ -41,6 +41,12 @@ pub struct Current {
     pub(crate) alt_stack: StackT,
     pub(crate) trap: Trap,
     pub(crate) restart_block: Option<RestartBlock>,
+    /// A call has replaced the signal mask until its end.
+    pub(crate) has_temporary_mask: bool,
+    /// When guest code was left last: time since then is the kernel's.
+    pub(crate) left_guest: Instant,
+    /// A call was interrupted: how it goes on is decided with the signals.
+    pub(crate) restart: Option<Restart>,
 }
 
 impl Current {
@@ -61,6 +67,9 @@ impl Current {
             alt_stack: Current::no_alt_stack(),
             trap: Trap::default(),
             restart_block: None,
+            restart: None,
+            has_temporary_mask: false,
+            left_guest: Instant::now(),
         }
     }
 
@@ -323,9 +332,16 @@ impl Current {
     /// pselect(2), epoll_pwait(2).
     pub fn set_temporary_mask(&mut self, mask: SigSet) {
         let mask = mask.difference(SigSet::UNBLOCKABLE);
-        let mut signals = self.task.signals.lock();
-        let old = std::mem::replace(&mut signals.mask, mask);
-        signals.saved_mask.get_or_insert(old);
+        let old = {
+            let mut signals = self.task.signals.lock();
+            let old = std::mem::replace(&mut signals.mask, mask);
+            signals.saved_mask.get_or_insert(old);
+            old
+        };
+        self.has_temporary_mask = true;
+        if !old.difference(mask).is_empty() {
+            self.recheck_signals();
+        }
     }
 
     /// The signals it blocks.

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! File descriptor tables: numbers that mean open files.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use abi::{Errno, Fd};
 
 use crate::{
     sync::{RwLock, levels},
-    vfs::FileDescription,
+    vfs::{FileDescription, LockOwner},
 };
 
 /// The most numbers a table ever has, whatever RLIMIT_NOFILE says (`fs.nr_open`).
@@ -57,21 +63,37 @@ impl Slots {
 ///
 /// What leaves the table is handed back, so that the last reference to a file is dropped by the caller,
 /// outside the lock.
-#[derive(Default)]
 pub struct FdTable {
     slots: RwLock<Slots, levels::FdTable>,
+    /// Who holds POSIX locks: on Linux, too, they belong to the table.
+    owner: LockOwner,
 }
 
 impl FdTable {
     /// A table in which no number means anything.
     pub fn new() -> Arc<FdTable> {
-        Arc::default()
+        FdTable::with(Slots::default())
+    }
+
+    fn with(slots: Slots) -> Arc<FdTable> {
+        static OWNERS: AtomicU64 = AtomicU64::new(1);
+        let owner = LockOwner(OWNERS.fetch_add(1, Ordering::Relaxed));
+        Arc::new(FdTable { slots: RwLock::new(slots), owner })
+    }
+
+    /// Whom POSIX locks that are taken through this table belong to.
+    pub fn owner(&self) -> LockOwner {
+        self.owner
+    }
+
+    /// Ends the meaning of `fd`: what close(2) does, and its errors.
+    pub fn close(&self, fd: Fd) -> Result<(), Errno> {
+        self.remove(fd)?.closed_by(self.owner)
     }
 
     /// A copy: the same open files under the same numbers.
     pub fn fork(&self) -> Arc<FdTable> {
-        let slots = self.slots.read().clone();
-        Arc::new(FdTable { slots: RwLock::new(slots) })
+        FdTable::with(self.slots.read().clone())
     }
 
     /// What `fd` means.
@@ -205,6 +227,15 @@ impl FdTable {
     fn clamp(first: u32, last: u32, len: usize) -> std::ops::Range<usize> {
         let end = usize::try_from(last).map_or(len, |last| last.saturating_add(1)).min(len);
         usize::try_from(first).unwrap_or(len).min(end)..end
+    }
+}
+
+impl Drop for FdTable {
+    fn drop(&mut self) {
+        for file in self.remove_all() {
+            // Nobody is left to be told of a failed flush.
+            let _ = file.closed_by(self.owner);
+        }
     }
 }
 

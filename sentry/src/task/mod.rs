@@ -8,16 +8,25 @@
 //!   and its memory's plan. Everybody else sends: [`Task::interrupt`] makes it look.
 //! * **Lock levels.** `TaskSet` over `SignalHandlers` over `TaskState`.
 
+mod caller;
 mod clone;
 pub mod current;
+mod deliver;
+mod exec;
 mod exit;
 mod fd_table;
 mod fs_context;
+mod pidfd;
 mod posix_timers;
 mod rlimits;
+mod run;
+mod send;
+mod spawn;
 pub mod table;
 mod thread_group;
 mod threads;
+mod user_exit;
+mod wait;
 
 use std::{
     fmt,
@@ -31,14 +40,17 @@ use abi::{SigSet, limits::TASK_COMM_LEN};
 use arc_swap::ArcSwap;
 use platform::Interrupter;
 
+pub use clone::CloneRequest;
 pub use current::Current;
 pub use exit::ExitWaiter;
 pub use fd_table::{FdEntry, FdTable, MAX_FDS};
 pub use fs_context::FsContext;
 pub use rlimits::Rlimits;
+pub use send::Sender;
 pub use table::TaskTable;
 pub use thread_group::{ThreadGroup, Usage};
 pub(crate) use threads::HostThreads;
+pub use wait::{WaitFor, Waited};
 
 use crate::{
     creds::Credentials,
@@ -160,6 +172,8 @@ pub struct Task {
     /// Calls, context switches by waiting.
     voluntary_switches: AtomicU64,
     vfork: Mutex<Option<Arc<clone::VforkDone>>, levels::Leaf>,
+    /// As clone(2) was told: for the process that it leads.
+    exit_signal: i32,
 }
 
 impl Task {

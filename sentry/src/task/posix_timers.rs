@@ -8,5 +8,11 @@ use crate::time::Timer;
 /// A process's timers by id.
 #[derive(Debug, Default)]
 pub(crate) struct PosixTimers {
-    pub(crate) timers: BTreeMap<i32, Timer>,
+    timers: BTreeMap<i32, Timer>,
+}
+
+impl PosixTimers {
+    pub(crate) fn clear(&mut self) {
+        self.timers.clear();
+    }
 }

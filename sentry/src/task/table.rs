@@ -133,15 +133,19 @@ impl TaskTable {
                 self.last_id = ID_RESERVED;
             }
             let id = self.last_id;
-            let is_taken = self.tasks.contains_key(&id)
-                || self.processes.contains_key(&id)
-                || self.process_groups.contains_key(&id)
-                || self.sessions.contains_key(&id);
-            if !is_taken {
+            if !self.is_taken(id) {
                 return Ok(id);
             }
         }
         Err(Errno::EAGAIN)
+    }
+
+    /// Whether an id names something.
+    pub(crate) fn is_taken(&self, id: i32) -> bool {
+        self.tasks.contains_key(&id)
+            || self.processes.contains_key(&id)
+            || self.process_groups.contains_key(&id)
+            || self.sessions.contains_key(&id)
     }
 
     pub(crate) fn add_task(&mut self, tid: i32, task: Arc<Task>) {

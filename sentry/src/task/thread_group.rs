@@ -79,6 +79,12 @@ pub(crate) struct GroupSignals {
     /// The thread that executes a program and waits for the others to end.
     pub(crate) executing: Option<i32>,
     pub(crate) job: JobState,
+    /// Counts continuations, so that a stopped thread sees each.
+    pub(crate) job_epoch: u64,
+    /// Signals with the default action do not touch it: init.
+    pub(crate) is_unkillable: bool,
+    /// What the leader ended with, if it ended by itself.
+    pub(crate) leader_status: Option<i32>,
     pub(crate) report: Option<Report>,
     /// Usage of threads that have ended, and of children that have been waited for.
     pub(crate) dead_threads: Usage,
@@ -98,6 +104,8 @@ pub struct ThreadGroup {
     child_queue: WaitQueue,
     /// Who waits for its end by a pidfd.
     exit_queue: WaitQueue,
+    /// Who waits for signals by a signalfd.
+    signal_queue: WaitQueue,
     /// prctl(2) `PR_SET_CHILD_SUBREAPER`.
     pub(crate) is_subreaper: AtomicBool,
     /// Some ancestor is one, so orphans must look for it.
@@ -130,6 +138,7 @@ impl ThreadGroup {
             rlimits,
             child_queue: WaitQueue::new(),
             exit_queue: WaitQueue::new(),
+            signal_queue: WaitQueue::new(),
             is_subreaper: AtomicBool::new(false),
             has_subreaper: AtomicBool::new(false),
             has_executed: AtomicBool::new(false),
@@ -163,6 +172,11 @@ impl ThreadGroup {
     /// Told when the process has become a zombie: what a pidfd polls.
     pub fn exit_queue(&self) -> &WaitQueue {
         &self.exit_queue
+    }
+
+    /// Told when a signal becomes pending for it or one of its threads: what a signalfd polls.
+    pub fn signal_queue(&self) -> &WaitQueue {
+        &self.signal_queue
     }
 
     /// Its live threads.

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The run loop: guest code, and every way back from it.
+
+use std::{sync::atomic::Ordering, time::Instant};
+
+use abi::{Signal, wait};
+use platform::Exit;
+
+use super::{Current, exit};
+use crate::{kernel::syscall, sync::assert_none_held};
+
+/// Runs a task to its end, on its own thread.
+pub(crate) fn run(mut cx: Current) {
+    let status = loop {
+        if let Some(status) = cx.settle() {
+            break status;
+        }
+        assert_none_held();
+        match cx.enter_guest() {
+            Ok(Exit::Syscall) => {
+                if let Some(status) = syscall::enter(&mut cx) {
+                    break status;
+                }
+            }
+            Ok(Exit::Fault(fault)) => cx.fault(fault),
+            Ok(Exit::Interrupted) => {}
+            Ok(Exit::Died(status)) => break cx.lose_stub(&format!("wait status {status:#x}")),
+            Err(error) => break cx.lose_stub(&error.to_string()),
+        }
+    };
+    exit::leave(cx, status);
+}
+
+impl Current {
+    /// Runs guest code until it needs the kernel.
+    fn enter_guest(&mut self) -> Result<Exit, platform::Error> {
+        let task = &self.task;
+        task.in_guest.store(true, Ordering::SeqCst);
+        // Whoever sets it from here on sees that the guest runs, and interrupts the switch.
+        if task.attention.load(Ordering::SeqCst) {
+            task.in_guest.store(false, Ordering::SeqCst);
+            return Ok(Exit::Interrupted);
+        }
+        let entered = Instant::now();
+        task.system_ns.fetch_add(nanos(entered - self.left_guest), Ordering::Relaxed);
+        let exit = self.context.switch(&mut self.registers);
+        self.left_guest = Instant::now();
+        task.user_ns.fetch_add(nanos(self.left_guest - entered), Ordering::Relaxed);
+        task.in_guest.store(false, Ordering::SeqCst);
+        exit
+    }
+
+    /// The stub is gone: so is the process, as if the out-of-memory killer had come.
+    fn lose_stub(&mut self, why: &str) -> i32 {
+        let status = wait::killed(Signal::SIGKILL.raw(), false);
+        let mut group = self.group().lock();
+        if group.exit.is_none() {
+            tracing::warn!(pid = self.task.pid(), tid = self.task.tid(), why, "a stub died");
+        }
+        self.group().end(&mut group, status);
+        group.exit.unwrap_or(status)
+    }
+}
+
+fn nanos(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Current {
+    /// A call was cut short: it goes on, or fails, as its signals decide.
+    pub(crate) fn interrupted_with(&mut self, restart: crate::kernel::Restart) {
+        self.restart = Some(restart);
+        self.task.look_first();
+    }
+}
