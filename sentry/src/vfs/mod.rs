@@ -9,9 +9,11 @@
 //!   here, not in the file systems.
 
 pub mod anon;
+pub mod attributes;
 mod caller;
 mod clock;
 mod common;
+pub mod create;
 mod dentry;
 mod description;
 pub mod devices;
@@ -25,7 +27,9 @@ pub mod open;
 pub mod permission;
 mod place;
 pub mod record_lock;
+pub mod remove;
 pub mod resolve;
+pub mod xattr;
 
 pub use caller::{Caller, Job};
 pub use clock::{anonymous_device, now};

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use abi::{DevId, Errno, fcntl::OpenFlags};
 
 use super::{
-    Caller, FileDescription, FileKind, FileOps, MountOptions, Place, devices,
+    Caller, Dentry, FileDescription, FileKind, FileOps, Lookup, MountOptions, NewNode, Place,
+    ResolveContext, attributes, create, devices,
     notify::{self, Event},
     permission::{self, Access},
+    resolve,
 };
 use crate::creds::Credentials;
 
@@ -20,6 +22,121 @@ impl FileOps for PathOnly {
     fn as_any(&self) -> &(dyn std::any::Any + Send + Sync) {
         self
     }
+}
+
+/// What open(2) is asked for, its flags checked.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenRequest {
+    /// open(2)'s flags.
+    pub flags: OpenFlags,
+    /// Permissions of what is made, without the umask's.
+    pub mode: u32,
+    /// openat2(2)'s rules for the walk.
+    pub lookup: Lookup,
+    /// The caller's umask.
+    pub umask: u32,
+}
+
+/// open(2): finds or makes the file, checks, truncates, opens. A fifo may still have to wait for its
+/// peer: see [`FileOps::open_wait`].
+pub fn open(
+    cx: &ResolveContext,
+    path: &[u8],
+    request: &OpenRequest,
+    caller: &mut dyn Caller,
+) -> Result<Arc<FileDescription>, Errno> {
+    let flags = request.flags;
+    let mut how = request.lookup;
+    let is_exclusive = flags.contains(OpenFlags::CREAT | OpenFlags::EXCL);
+    if !flags.contains(OpenFlags::NOFOLLOW) && !is_exclusive {
+        how |= Lookup::FOLLOW;
+    }
+    if flags.contains(OpenFlags::DIRECTORY) {
+        how |= Lookup::DIRECTORY;
+    }
+    if flags.contains(OpenFlags::TMPFILE) {
+        return open_unnamed(cx, path, request, how, caller);
+    }
+    let place = if flags.contains(OpenFlags::CREAT) && !flags.contains(OpenFlags::PATH) {
+        match find_or_make(cx, path, request, how)? {
+            (place, true) => {
+                // What one has made oneself one may open, whatever its permissions say.
+                return open_checked(&place, flags, &cx.creds, caller);
+            }
+            (place, false) => place,
+        }
+    } else {
+        resolve::walk(cx, path, how)?
+    };
+    if flags.contains(OpenFlags::PATH) {
+        return open_checked(&place, flags, &cx.creds, caller);
+    }
+    check(&place, flags, &cx.creds)?;
+    let truncates = flags.contains(OpenFlags::TRUNC) && place.inode().kind() == FileKind::Regular;
+    if !truncates {
+        return open_checked(&place, flags, &cx.creds, caller);
+    }
+    // Truncation needs the right to write, and the file must not be a running program.
+    place.inode().common().get_write_access()?;
+    let opened = open_checked(&place, flags, &cx.creds, caller).and_then(|file| {
+        attributes::resize(&place, 0, u64::MAX, &cx.creds)?;
+        Ok(file)
+    });
+    place.inode().common().put_write_access();
+    opened
+}
+
+/// The file at `path`, and whether it was made just now.
+fn find_or_make(
+    cx: &ResolveContext,
+    path: &[u8],
+    request: &OpenRequest,
+    how: Lookup,
+) -> Result<(Place, bool), Errno> {
+    loop {
+        let target = resolve::walk_target(cx, path, how)?;
+        if let Some(place) = target.found {
+            if request.flags.contains(OpenFlags::EXCL) {
+                return Err(Errno::EEXIST);
+            }
+            if place.inode().kind() == FileKind::Directory {
+                return Err(Errno::EISDIR);
+            }
+            return Ok((place, false));
+        }
+        let directory = target.directory;
+        directory.mount.check_writable()?;
+        create::may_create(&directory, &cx.creds)?;
+        let mode = request.mode & !request.umask;
+        match create::create_at(&directory, &target.name, NewNode::Regular, mode, &cx.creds) {
+            Ok(dentry) => return Ok((Place { mount: directory.mount, dentry }, true)),
+            // Somebody else made it in between.
+            Err(Errno::EEXIST) if !request.flags.contains(OpenFlags::EXCL) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// `O_TMPFILE`.
+fn open_unnamed(
+    cx: &ResolveContext,
+    path: &[u8],
+    request: &OpenRequest,
+    how: Lookup,
+    caller: &mut dyn Caller,
+) -> Result<Arc<FileDescription>, Errno> {
+    let directory = resolve::walk(cx, path, how)?;
+    directory.mount.check_writable()?;
+    let inode = directory.inode();
+    permission::check(&**inode, Access::WRITE | Access::EXECUTE, &cx.creds)?;
+    let role = inode.as_directory().ok_or(Errno::ENOTDIR)?;
+    let mode = request.mode & !request.umask;
+    let (permissions, gid) = create::inherited(&**inode, false, mode, &cx.creds)?;
+    let unnamed = role.create_unnamed(permissions, cx.creds.fsuid, gid)?;
+    let name = format!("#{}", unnamed.attributes()?.inode);
+    let dentry = Dentry::unnamed(&directory.dentry, unnamed, name.as_bytes());
+    let place = Place { mount: directory.mount, dentry };
+    open_checked(&place, request.flags, &cx.creds, caller)
 }
 
 /// What `flags` want of the file itself (`ACC_MODE`).

@@ -133,6 +133,61 @@ pub fn walk_last(cx: &ResolveContext, parent: &ParentOf, how: Lookup) -> Result<
     Ok(walk.at)
 }
 
+/// What a path names that may have to be made.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The directory that the last component is in.
+    pub directory: Place,
+    /// The last component.
+    pub name: Vec<u8>,
+    /// What is there.
+    pub found: Option<Place>,
+}
+
+/// The last component of `path` with what is there, for `O_CREAT`: symbolic links in the last place are
+/// followed as `how` says, to where they would have it made. `EISDIR` for what can only be a directory.
+pub fn walk_target(cx: &ResolveContext, path: &[u8], how: Lookup) -> Result<Target, Errno> {
+    if path.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    let mut walk = Walk::new(cx, how);
+    walk.begin(path)?;
+    let mut last = walk.run(path, false)?;
+    loop {
+        let Last::Name { name, is_slashed: false } = last else { return Err(Errno::EISDIR) };
+        walk.check_search()?;
+        if name.len() > NAME_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let directory = walk.at.clone();
+        let child = match lookup(&directory.dentry, &name) {
+            Ok(child) => child,
+            Err(Errno::ENOENT) => return Ok(Target { directory, name, found: None }),
+            Err(errno) => return Err(errno),
+        };
+        let is_link = child.inode().kind() == FileKind::Symlink && !child.is_mountpoint();
+        if is_link && how.contains(Lookup::FOLLOW) {
+            match walk.follow(&child)? {
+                Some(text) => {
+                    if text.first() == Some(&b'/') {
+                        walk.to_root()?;
+                    }
+                    last = walk.run(&text, false)?;
+                    continue;
+                }
+                None => {
+                    let found = Some(walk.at);
+                    return Ok(Target { directory, name, found });
+                }
+            }
+        }
+        let place = Place { mount: directory.mount.clone(), dentry: child };
+        walk.cross(place.descend())?;
+        let found = Some(walk.at);
+        return Ok(Target { directory, name, found });
+    }
+}
+
 /// The child `name` of `directory` in its own mount, not descending into mounts. `ENOENT` if there is none.
 pub fn lookup(directory: &Arc<Dentry>, name: &[u8]) -> Result<Arc<Dentry>, Errno> {
     lookup_ahead(directory, name, &[])
