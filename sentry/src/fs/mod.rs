@@ -7,3 +7,4 @@ pub mod host;
 pub mod pipe;
 pub mod proc;
 pub mod pseudo;
+pub mod tmpfs;

@@ -41,10 +41,10 @@ levels! {
     Rename
     /// A directory's children, as a file system changes them. Pairs by address.
     Directory
-    /// A file's contents as they change size or place: reads and writes of one file exclude each other.
-    FileContent
     /// A file description's position.
     FileOffset
+    /// A file's contents as they change size or place: reads and writes of one file exclude each other.
+    FileContent
     /// A terminal: line discipline, foreground group.
     Terminal
     /// A pipe's or a socket's connection state. Pairs by address.

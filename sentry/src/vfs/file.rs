@@ -134,6 +134,16 @@ pub trait FileOps: Send + Sync + fmt::Debug + Any {
         None
     }
 
+    /// fcntl(2) `F_GET_SEALS`; `EINVAL` where there are no seals.
+    fn seals(&self) -> Result<abi::fcntl::Seals, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// fcntl(2) `F_ADD_SEALS`.
+    fn add_seals(&self, _seals: abi::fcntl::Seals) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
     /// Each close(2) of a number that meant this description (Linux's `flush`).
     fn flush(&self) -> Result<(), Errno> {
         Ok(())
