@@ -186,9 +186,7 @@ impl Current {
     }
 
     fn fork_memory(&mut self) -> Result<(Arc<MemoryManager>, Box<dyn Context>), Errno> {
-        let context = self.context.fork().map_err(refused)?;
-        let mm = MemoryManager::new(Arc::clone(context.space()));
-        Ok((mm, context))
+        self.resources.mm.fork(&mut *self.context)
     }
 
     /// Makes the child known to everybody.
