@@ -250,6 +250,13 @@ fn check(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
+/// Limits what the C library's allocator spreads over: with this limit set it never asks how many CPUs
+/// there are, for which it would open a file.
+pub(crate) fn limit_arenas(count: i32) {
+    // SAFETY: it takes numbers, and nobody else sets this option.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, count) };
+}
+
 /// Ends this process at once, without running anything that was left for its end.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: it takes no pointer and does not return.

@@ -29,6 +29,9 @@ use crate::{
     sys,
 };
 
+/// Each thread of a guest has one of ours, and most of them sleep.
+const ARENAS: i32 = 8;
+
 /// Runs the sentry: its exit code. A failure is told to runsc.
 pub(crate) fn main() -> u8 {
     let Some(control) = sys::inherited(spawn::CONTROL).map(Channel::new) else { return 128 };
@@ -61,6 +64,7 @@ fn live(control: &Channel) -> Result<(), Box<dyn std::error::Error>> {
     // A change of user made this process undumpable, and with it the stubs it is going to fork, whose
     // memory it must read.
     prctl::set_dumpable(true)?;
+    sys::limit_arenas(ARENAS);
     let platform = start_platform(plan.platform)?;
     prctl::set_dumpable(false)?;
     let of_platform =
