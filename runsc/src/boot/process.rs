@@ -53,6 +53,7 @@ pub(super) fn spec(
         creds: credentials(process),
         rlimits: process.rlimits.iter().map(limit).collect(),
         files,
+        is_protected: !process.is_ordinary,
         terminal,
     }
 }

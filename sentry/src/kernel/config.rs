@@ -65,6 +65,8 @@ pub struct ProcessSpec {
     pub rlimits: Vec<(u32, Rlimit64)>,
     /// Its open files.
     pub files: Vec<(Fd, Arc<FileDescription>)>,
+    /// Whether, as process 1, it is spared by signals that it has no handler for (`SIGNAL_UNKILLABLE`).
+    pub is_protected: bool,
     /// The identity of its controlling terminal (one of `files`), if it has one.
     pub terminal: Option<u64>,
 }

@@ -47,6 +47,7 @@ pub use fd_table::{FdEntry, FdTable, MAX_FDS};
 pub use fs_context::FsContext;
 pub use rlimits::Rlimits;
 pub use send::Sender;
+pub use spawn::Prepared;
 pub use table::TaskTable;
 pub use thread_group::{ThreadGroup, Usage};
 pub(crate) use threads::HostThreads;

@@ -23,6 +23,38 @@ use crate::{
     sync::Mutex,
 };
 
+/// A process from outside that is ready to run.
+#[derive(Debug)]
+pub struct Prepared {
+    kernel: Arc<Kernel>,
+    pid: i32,
+    current: Current,
+    waiter: Arc<ExitWaiter>,
+}
+
+impl Prepared {
+    /// Its id.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Learns of its end, which may come before its start: by a signal.
+    pub fn waiter(&self) -> &Arc<ExitWaiter> {
+        &self.waiter
+    }
+
+    /// Lets it run; its id and its end.
+    pub fn start(self) -> Result<(i32, Arc<ExitWaiter>), Errno> {
+        let Prepared { kernel, pid, current, waiter } = self;
+        let task = Arc::clone(current.task());
+        if let Err(errno) = kernel.threads().run(move || run::run(current)) {
+            super::exit::forget(&kernel, &task);
+            return Err(errno);
+        }
+        Ok((pid, waiter))
+    }
+}
+
 impl Kernel {
     /// Starts init. The first process must be this one: it gets id 1.
     pub fn spawn_init(self: &Arc<Self>, spec: ProcessSpec) -> Result<Arc<ExitWaiter>, Errno> {
@@ -31,6 +63,12 @@ impl Kernel {
 
     /// Starts a process from outside; its id and its end.
     pub fn spawn(self: &Arc<Self>, spec: ProcessSpec) -> Result<(i32, Arc<ExitWaiter>), Errno> {
+        self.prepare(spec)?.start()
+    }
+
+    /// Makes a process from outside with its program loaded, which does not run yet: what can be wrong
+    /// with the program is found here.
+    pub fn prepare(self: &Arc<Self>, spec: ProcessSpec) -> Result<Prepared, Errno> {
         let fds = FdTable::new();
         for (fd, file) in spec.files {
             fds.install_at(fd, file, false, u64::MAX)?;
@@ -53,7 +91,7 @@ impl Kernel {
         let birth =
             Birth { request: &request, facts: TaskFacts::default(), creds, resources, vfork: None };
         let waiter = ExitWaiter::new();
-        let task = self.enter(birth, rlimits, spec.terminal, &waiter)?;
+        let task = self.enter(birth, rlimits, spec.terminal, &waiter, spec.is_protected)?;
         task.set_name(&loaded.name);
         task.group().has_executed.store(true, Ordering::Relaxed);
         let pid = task.pid();
@@ -65,11 +103,7 @@ impl Kernel {
             loaded.context,
             resources,
         );
-        if let Err(errno) = self.threads().run(move || run::run(current)) {
-            super::exit::forget(self, &task);
-            return Err(errno);
-        }
-        Ok((pid, waiter))
+        Ok(Prepared { kernel: Arc::clone(self), pid, current, waiter })
     }
 
     fn enter(
@@ -78,6 +112,7 @@ impl Kernel {
         rlimits: Rlimits,
         terminal: Option<u64>,
         waiter: &Arc<ExitWaiter>,
+        is_protected: bool,
     ) -> Result<Arc<Task>, Errno> {
         let mut tasks = self.tasks();
         if tasks.is_closed {
@@ -90,7 +125,7 @@ impl Kernel {
         {
             let mut signals = group.lock();
             signals.threads.push(Arc::clone(&task));
-            signals.is_unkillable = pid == 1;
+            signals.is_unkillable = pid == 1 && is_protected;
         }
         tasks.add_task(pid, Arc::clone(&task));
         tasks.add_process(
