@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How far each call is supported: the levels, the counts of what was missed, the docs page.
+//! How far each call is supported: the levels, what happens to calls nobody handles, the docs page.
 
-use std::{
-    fmt::Write,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::fmt::Write;
 
 use abi::Errno;
+use sentry::task::Current;
 
 use crate::table::{Sysno, with_table};
 
@@ -89,35 +87,21 @@ pub fn name(number: u64) -> Option<&'static str> {
     Sysno::from_number(number).map(Sysno::name)
 }
 
-/// How often each number was called in vain. Numbers above share the last place.
-static MISSED: [AtomicU64; 512] = [const { AtomicU64::new(0) }; 512];
-
-fn count(number: u64) -> bool {
-    let place = abi::num::to_usize(number).min(MISSED.len() - 1);
-    MISSED.get(place).is_some_and(|count| count.fetch_add(1, Ordering::Relaxed) == 0)
-}
-
-/// A call that nobody handles yet: `ENOSYS`, logged once a number.
-pub(crate) fn planned(number: u64) -> Errno {
-    if count(number) {
+/// A call that nobody handles yet: `ENOSYS`, logged once a number and counted by the kernel.
+pub(crate) fn planned(cx: &Current, number: u64) -> Errno {
+    if cx.kernel().note_unimplemented(number) {
         let name = name(number).unwrap_or("a number Linux does not have");
         tracing::warn!(number, name, "system call not supported");
     }
     Errno::ENOSYS
 }
 
-/// A call that is refused: its errno, logged once a number.
-pub(crate) fn refused(number: u64, errno: Errno) -> Errno {
-    if count(number) {
-        tracing::debug!(number, name = name(number), ?errno, "system call refused");
+/// A call that is refused: its errno; logged and counted likewise.
+pub(crate) fn refused(cx: &Current, number: u64, errno: Errno) -> Errno {
+    if cx.kernel().note_unimplemented(number) {
+        tracing::info!(number, name = name(number), ?errno, "system call refused");
     }
     errno
-}
-
-/// What was called in vain so far, and how often, in number order.
-pub fn missed() -> Vec<(u64, Option<&'static str>, u64)> {
-    let counts = MISSED.iter().map(|count| count.load(Ordering::Relaxed));
-    (0u64..).zip(counts).filter(|(_, n)| *n > 0).map(|(nr, n)| (nr, name(nr), n)).collect()
 }
 
 /// The text of `docs/syscalls.md`.
@@ -170,12 +154,6 @@ mod tests {
             (0..2000).filter(|n| abi::num::Number(u64::from(*n)).name().is_some()).collect();
         assert_eq!(seen, linux);
         assert!((0..=334).chain(424..=469).all(|number| seen.contains(&number)));
-    }
-
-    #[test]
-    fn unknown_numbers_are_counted() {
-        assert_eq!(planned(100_000), Errno::ENOSYS);
-        assert!(missed().iter().any(|(number, name, n)| (*number, *name) == (511, None) && *n > 0));
     }
 
     #[test]

@@ -514,7 +514,7 @@ pub(crate) use with_table;
 
 macro_rules! call {
     ($cx:ident, $number:ident, $args:ident, $module:ident, $name:ident, ($($type:ty),*), Planned) => {
-        Err(support::planned($number).into())
+        Err(support::planned($cx, $number).into())
     };
     ($cx:ident, $number:ident, $args:ident, $module:ident, $name:ident, ($($type:ty),*), $status:ident) => {{
         #[allow(unused_mut, unused_variables, reason = "some calls take no argument")]
@@ -572,8 +572,8 @@ macro_rules! expand {
         pub(crate) fn dispatch(cx: &mut Current, number: u64, args: [u64; 6]) -> SysResult<u64> {
             match number as u32 {
                 $($number => call!(cx, number, args, $module, $name, ($($type),*), $status),)*
-                $($refused => Err(support::refused(number, Errno::$errno).into()),)*
-                _ => Err(support::planned(number).into()),
+                $($refused => Err(support::refused(cx, number, Errno::$errno).into()),)*
+                _ => Err(support::planned(cx, number & 0xffff_ffff).into()),
             }
         }
 

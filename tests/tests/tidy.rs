@@ -26,13 +26,13 @@ const CRATES: [(&str, &[&str]); 8] = [
 ];
 
 /// The sentry's layers, from below: a module imports from its own line and from those above it.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 6] = [
     &["sync", "time", "wait"],
     &["io", "creds", "signal", "mm"],
     &["vfs"],
     &["fs", "net", "ipc", "futex"],
-    &["task", "loader"],
-    &["kernel"],
+    // The kernel owns the tasks and each task knows its kernel: one line.
+    &["task", "loader", "kernel"],
     &["control", "metrics", "watchdog"],
 ];
 

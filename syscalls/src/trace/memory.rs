@@ -7,8 +7,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 /// Fills `to` from the guest; `false` if not all of it could be read.
 pub(super) fn read_bytes(cx: &mut Current, addr: UserAddr, to: &mut [u8]) -> bool {
-    let _ = (cx, addr, to);
-    false
+    cx.read_bytes(addr, to).is_ok()
 }
 
 /// A value from the guest.
