@@ -140,3 +140,9 @@ mod tests {
         assert_eq!(termios(reader.as_fd()).err(), Some(Errno::ENOTTY));
     }
 }
+
+/// Random bytes from the host's generator: getrandom(2).
+pub fn random(to: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: `to` is writable for the length of the call.
+    count(unsafe { libc::getrandom(to.as_mut_ptr().cast(), to.len(), 0) })
+}

@@ -12,7 +12,6 @@
 
 mod host;
 pub mod hostio;
-mod interrupt;
 mod memory;
 pub mod registers;
 mod sys;

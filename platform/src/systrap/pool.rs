@@ -17,13 +17,12 @@ use super::{
     frame::Frame,
     shared::{BUFFER_OFFSET, CHANNEL_SIZE, OP_MAY_FAIL, Op},
     stub::{self, Birth},
-    subprocess::{Registry, Subprocess, Thread, op},
+    subprocess::{INTERRUPT, Registry, Subprocess, Thread, op},
     wake,
 };
 use crate::{
     Error,
     host::cpu,
-    interrupt::INTERRUPT,
     memory::{
         hostcall::word,
         range::{self, Layout},
@@ -114,7 +113,7 @@ impl Pool {
             .flatten()
             .ok_or(Error::StubDied { reason: "the reaper is gone" })?
             .map_err(host("fork the zygote"))?;
-        thread.bell.name(pid, pid);
+        thread.is(pid, pid);
         let process = Arc::new(Subprocess::new(&fixed, pid, socket, 0));
         process.add(&thread);
         fixed.registry.register(pid, &process)?;

@@ -3,13 +3,17 @@
 
 mod control;
 mod ends;
+mod filesystem;
 mod line;
 #[cfg(test)]
 mod line_tests;
+mod relay;
 mod terminal;
 
 pub use ends::{Master, Slave};
+pub use filesystem::{Devpts, Options, find};
 pub use line::{Effect, Input, LineDiscipline};
+pub use relay::relay;
 pub use terminal::{JobControl, Terminal};
 
 /// The device number of slave `index` (major 136).

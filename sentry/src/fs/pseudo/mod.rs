@@ -112,8 +112,10 @@ pub enum Body {
     Link(Box<dyn Link>),
     /// A file that opens itself.
     Special(Box<dyn Special>),
-    /// A character device with this number.
+    /// A character device with this number, opened by whoever drives it.
     Device(u64),
+    /// A character device with this number that opens itself.
+    OwnDevice(u64, Box<dyn Special>),
 }
 
 impl Body {
@@ -122,7 +124,7 @@ impl Body {
             Body::Tree(_) => FileKind::Directory,
             Body::Text(_) | Body::Special(_) => FileKind::Regular,
             Body::Link(_) => FileKind::Symlink,
-            Body::Device(_) => FileKind::CharDevice,
+            Body::Device(_) | Body::OwnDevice(..) => FileKind::CharDevice,
         }
     }
 }
@@ -301,7 +303,7 @@ impl Inode for Node {
         let (uid, gid) = self.life.as_ref().map_or((state.uid, state.gid), |life| life.owner());
         let (links, special_device) = match &self.body {
             Body::Tree(tree) => (2 + tree.subdirectories(), 0),
-            Body::Device(number) => (1, *number),
+            Body::Device(number) | Body::OwnDevice(number, _) => (1, *number),
             _ => (1, 0),
         };
         Ok(Attributes {
@@ -321,6 +323,10 @@ impl Inode for Node {
             changed: state.changed,
             created: None,
         })
+    }
+
+    fn opens_itself(&self) -> bool {
+        matches!(self.body, Body::OwnDevice(..))
     }
 
     fn set_attributes(&self, change: &AttributeChange) -> Result<(), Errno> {
@@ -355,7 +361,7 @@ impl Inode for Node {
                 text.check(creds)?;
                 Ok(Box::new(TextFile::new(self, creds.clone())))
             }
-            Body::Special(special) => special.open(flags, creds),
+            Body::Special(special) | Body::OwnDevice(_, special) => special.open(flags, creds),
             Body::Link(_) => Err(Errno::ELOOP),
             Body::Device(_) => Err(Errno::ENXIO),
         }
