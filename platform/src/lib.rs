@@ -12,6 +12,7 @@
 
 mod host;
 pub mod hostio;
+mod interrupt;
 mod memory;
 pub mod registers;
 mod sys;

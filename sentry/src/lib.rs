@@ -16,6 +16,7 @@ pub mod fs;
 pub mod io;
 pub mod kernel;
 pub mod mm;
+pub mod net;
 pub mod signal;
 pub mod sync;
 pub mod task;

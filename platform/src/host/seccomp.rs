@@ -26,6 +26,9 @@ const ALLOW: u32 = 0x7fff_0000;
 /// `SECCOMP_RET_TRAP`.
 const TRAP: u32 = 0x0003_0000;
 
+/// `SECCOMP_RET_ERRNO`.
+const ERRNO: u32 = 0x0005_0000;
+
 /// A word of `struct seccomp_data`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Word {
@@ -127,6 +130,11 @@ impl Assembler {
     /// The call does not happen; the thread gets SIGSYS.
     pub(crate) fn trap(&mut self) {
         self.push(RETURN, TRAP, None);
+    }
+
+    /// The call does not happen and fails with `errno`.
+    pub(crate) fn fail(&mut self, errno: u16) {
+        self.push(RETURN, ERRNO | u32::from(errno), None);
     }
 
     /// The program. `None` when a label was never placed or lies behind a jump to it.

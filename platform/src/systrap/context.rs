@@ -111,13 +111,13 @@ impl SystrapContext {
         channel.set(field::COMMAND, COMMAND_RESUME);
         let spins = wake::spins();
         channel.set(field::SPINS, spins);
-        if !self.thread.start_running() {
-            self.thread.take_interrupt();
+        if !self.thread.bell.start() {
+            self.thread.bell.take();
             return Ok(Exit::Interrupted);
         }
         wake::give(channel.turn());
         let result = self.thread.await_guest(spins);
-        self.thread.stop_running();
+        self.thread.bell.stop();
         result?;
         let frame = Frame::of(&self.thread.channel)?;
         let exit = frame.read(&self.thread.channel, registers)?;
@@ -125,7 +125,7 @@ impl SystrapContext {
         self.see_bases();
         (registers.fs_base, registers.gs_base) = self.bases;
         if exit == Exit::Interrupted {
-            self.thread.take_interrupt();
+            self.thread.bell.take();
         }
         Ok(exit)
     }
@@ -150,7 +150,7 @@ impl Context for SystrapContext {
         if let Some(status) = self.process.status() {
             return Ok(Exit::Died(status));
         }
-        if self.thread.take_interrupt() {
+        if self.thread.bell.take() {
             return Ok(Exit::Interrupted);
         }
         if registers.fs_base >= NON_CANONICAL || registers.gs_base >= NON_CANONICAL {
@@ -165,7 +165,7 @@ impl Context for SystrapContext {
         let thread = Arc::downgrade(&self.thread);
         Interrupter::new(move || {
             if let Some(thread) = thread.upgrade() {
-                thread.interrupt();
+                thread.bell.ring();
             }
         })
     }

@@ -2,15 +2,18 @@
 //! The stub's system call filter: what keeps a guest from the host's kernel.
 //!
 //! A call happens only when its `syscall` instruction stands in the stub's own code *and* the call is
-//! on the list below. Everything else traps, in four instructions for code below the stub. A guest
-//! may jump to the stub's instructions with any registers, so the rule for the list is: **whatever a
+//! on the list below. Everything else traps (or, for an operation's odd argument, fails), in four instructions
+//! for code below the stub. A guest may jump to the stub's instructions with any registers, so the rule for the list is: **whatever a
 //! stub can do from there hurts only itself**. So no call that names another process, opens
 //! anything, writes to a file, or changes a signal's disposition.
 
-use crate::host::seccomp::{Assembler, Instruction, Word};
+use crate::host::seccomp::{Assembler, Instruction, Label, Word};
 
 /// `AUDIT_ARCH_X86_64`.
 const ARCH: u32 = 0xc000_003e;
+
+/// What an operation with an argument off the list gets.
+const EINVAL: u16 = 22;
 
 /// clone(2)'s flags for a guest's thread.
 pub(crate) const THREAD_FLAGS: i32 = libc::CLONE_VM
@@ -96,6 +99,7 @@ pub(crate) fn stub(start: u64, end: u64) -> Option<Vec<Instruction>> {
     let mut code = Assembler::default();
     let trap = code.label();
     let ours = code.label();
+    let refused = code.label();
     code.load(Word::PointerHigh);
     code.if_equal(high, ours);
     code.trap();
@@ -110,49 +114,51 @@ pub(crate) fn stub(start: u64, end: u64) -> Option<Vec<Instruction>> {
     for (number, rule) in ALLOWED {
         let next = code.label();
         code.unless_equal(u32::try_from(*number).ok()?, next);
-        argument(&mut code, rule, trap);
+        argument(&mut code, rule, refused);
         code.allow();
         code.place(next);
     }
     code.place(trap);
     code.trap();
+    code.place(refused);
+    code.fail(EINVAL);
     code.finish()
 }
 
-fn argument(code: &mut Assembler, rule: &Rule, trap: crate::host::seccomp::Label) {
+fn argument(code: &mut Assembler, rule: &Rule, refused: Label) {
     match *rule {
         Rule::Any => {}
         Rule::OneOf(index, values) => {
             let good = code.label();
             code.load(Word::ArgHigh(index));
-            code.unless_equal(0, trap);
+            code.unless_equal(0, refused);
             code.load(Word::ArgLow(index));
             for value in values {
                 code.if_equal(value.cast_unsigned(), good);
             }
-            code.jump(trap);
+            code.jump(refused);
             code.place(good);
         }
         Rule::Bits(index, mask) => {
             code.load(Word::ArgHigh(index));
-            code.unless_equal(0, trap);
+            code.unless_equal(0, refused);
             code.load(Word::ArgLow(index));
             code.and(!mask.cast_unsigned());
-            code.unless_equal(0, trap);
+            code.unless_equal(0, refused);
         }
         Rule::BelowBut(index, limit, but) => {
             code.load(Word::ArgHigh(index));
-            code.unless_equal(0, trap);
+            code.unless_equal(0, refused);
             code.load(Word::ArgLow(index));
-            code.if_at_least(limit.cast_unsigned(), trap);
-            code.if_equal(but.cast_unsigned(), trap);
+            code.if_at_least(limit.cast_unsigned(), refused);
+            code.if_equal(but.cast_unsigned(), refused);
         }
         Rule::Exactly(pairs) => {
             for (index, value) in pairs {
                 code.load(Word::ArgHigh(index));
-                code.unless_equal(0, trap);
+                code.unless_equal(0, refused);
                 code.load(Word::ArgLow(index));
-                code.unless_equal(value.cast_unsigned(), trap);
+                code.unless_equal(value.cast_unsigned(), refused);
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::{
     Error, Exit, Fault, Registers,
+    interrupt::INTERRUPT,
     memory::channel::{Channel, field},
     registers::{USER_CS, USER_EFLAGS, USER_SS},
 };
@@ -117,7 +118,7 @@ impl Frame {
         let [signal, _, code, _] = halves(&info);
         let [_, _, addr, call] = quads(&info);
         let signal_number = channel.get(field::SIGNAL).cast_signed();
-        if signal_number != signal && signal_number != crate::systrap::subprocess::INTERRUPT {
+        if signal_number != signal && signal_number != INTERRUPT {
             return Err(Error::StubDied { reason: "its signal has two numbers" });
         }
         Ok(match signal {

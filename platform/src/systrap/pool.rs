@@ -17,12 +17,13 @@ use super::{
     frame::Frame,
     shared::{BUFFER_OFFSET, CHANNEL_SIZE, OP_MAY_FAIL, Op},
     stub::{self, Birth},
-    subprocess::{INTERRUPT, Registry, Subprocess, Thread, op},
+    subprocess::{Registry, Subprocess, Thread, op},
     wake,
 };
 use crate::{
     Error,
     host::cpu,
+    interrupt::INTERRUPT,
     memory::{
         hostcall::word,
         range::{self, Layout},
@@ -113,7 +114,7 @@ impl Pool {
             .flatten()
             .ok_or(Error::StubDied { reason: "the reaper is gone" })?
             .map_err(host("fork the zygote"))?;
-        thread.is(pid, pid);
+        thread.bell.name(pid, pid);
         let process = Arc::new(Subprocess::new(&fixed, pid, socket, 0));
         process.add(&thread);
         fixed.registry.register(pid, &process)?;

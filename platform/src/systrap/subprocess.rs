@@ -4,10 +4,7 @@
 use std::{
     collections::HashMap,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicI32, Ordering},
-    },
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
@@ -25,6 +22,7 @@ use super::{
 };
 use crate::{
     AddressSpace, Error,
+    interrupt::Bell,
     memory::{
         channel::{Channel, field},
         hostcall::word,
@@ -32,9 +30,6 @@ use crate::{
     },
     sys,
 };
-
-/// The signal that stops a running guest. Nobody else sends it to a stub.
-pub(crate) const INTERRUPT: i32 = libc::SIGURG;
 
 /// How long a stub may take for a command. It may have to page in a lot.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
@@ -55,12 +50,7 @@ pub(crate) fn cleanup(number: i64, args: [u64; 6]) -> Op {
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) channel: Channel,
-    /// The process.
-    pid: AtomicI32,
-    /// The thread, by the stub's word: only ever used together with `pid`.
-    tid: AtomicI32,
-    running: AtomicBool,
-    interrupt: AtomicBool,
+    pub(crate) bell: Bell,
 }
 
 impl Thread {
@@ -70,53 +60,7 @@ impl Thread {
         let addr = range::place(&fixed.layout, size, size).map_err(host)?;
         let channel = Channel::new(addr).map_err(host)?;
         channel.set(field::FEATURES, fixed.features);
-        let (pid, tid) = (AtomicI32::new(0), AtomicI32::new(0));
-        let (running, interrupt) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Thread { channel, pid, tid, running, interrupt })
-    }
-
-    /// Names the host's thread.
-    pub(crate) fn is(&self, pid: i32, tid: i32) {
-        self.tid.store(tid, Ordering::SeqCst);
-        self.pid.store(pid, Ordering::SeqCst);
-    }
-
-    fn signal(&self, signal: i32) -> std::io::Result<()> {
-        let (pid, tid) = (self.pid.load(Ordering::SeqCst), self.tid.load(Ordering::SeqCst));
-        if pid <= 0 || tid <= 0 {
-            return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        sys::tgkill(pid, tid, signal)
-    }
-
-    /// Makes the current or the next run end.
-    pub(crate) fn interrupt(&self) {
-        self.interrupt.store(true, Ordering::SeqCst);
-        if self.running.load(Ordering::SeqCst)
-            && let Err(error) = self.signal(INTERRUPT)
-        {
-            tracing::debug!(%error, "a stub thread cannot be interrupted");
-        }
-    }
-
-    /// Whether somebody asked for an interrupt; forgets it.
-    pub(crate) fn take_interrupt(&self) -> bool {
-        self.interrupt.swap(false, Ordering::SeqCst)
-    }
-
-    /// Before the guest runs: from here on an interrupt is a signal. `false` when one came already.
-    pub(crate) fn start_running(&self) -> bool {
-        self.running.store(true, Ordering::SeqCst);
-        if self.interrupt.load(Ordering::SeqCst) {
-            self.running.store(false, Ordering::SeqCst);
-            return false;
-        }
-        true
-    }
-
-    /// After the guest ran.
-    pub(crate) fn stop_running(&self) {
-        self.running.store(false, Ordering::SeqCst);
+        Ok(Thread { channel, bell: Bell::default() })
     }
 
     /// Waits for the event that ends a run of the guest, however long that takes.
@@ -125,12 +69,11 @@ impl Thread {
         wake::wait(self.channel.turn(), spins, || {
             self.check()?;
             // An interrupt that gets no answer was lost or is being ignored.
-            if self.interrupt.load(Ordering::SeqCst) {
+            if self.bell.ring_again() {
                 let since = *asked.get_or_insert_with(Instant::now);
                 if since.elapsed() > BIRTH_DEADLINE {
                     return Err(Error::StubDied { reason: "it does not answer interrupts" });
                 }
-                self.signal(INTERRUPT).ok();
             }
             Ok(())
         })?;
@@ -212,14 +155,10 @@ impl Thread {
     }
 
     fn check(&self) -> Result<(), Error> {
-        match self.signal(0) {
-            Err(error)
-                if error.raw_os_error() == Some(libc::ESRCH)
-                    && self.tid.load(Ordering::SeqCst) > 0 =>
-            {
-                Err(Error::StubDied { reason: "its thread ended" })
-            }
-            _ => Ok(()),
+        if self.bell.is_alive() {
+            Ok(())
+        } else {
+            Err(Error::StubDied { reason: "its thread ended" })
         }
     }
 }
@@ -284,7 +223,7 @@ impl Subprocess {
             self.kill();
             return false;
         }
-        if thread.tid.load(Ordering::SeqCst) == self.pid {
+        if thread.bell.tid() == self.pid {
             threads.parked = Some(Arc::clone(thread));
             return false;
         }
@@ -370,7 +309,7 @@ impl Subprocess {
         }
         let pid = sys::receive_sender(socket.as_fd(), BIRTH_DEADLINE)
             .map_err(host("wait for a new stub"))?;
-        child.is(pid, pid);
+        child.bell.name(pid, pid);
         let subprocess = Arc::new(Subprocess::new(&self.fixed, pid, socket, socket_fd));
         subprocess.add(&child);
         self.fixed.registry.register(pid, &subprocess)?;
@@ -409,7 +348,7 @@ impl Subprocess {
         }
         // What the stub calls a thread may be anything; with the process's number it can only name
         // one of its own.
-        child.is(self.pid, i32::try_from(thread.channel.op_result(3)).unwrap_or(0));
+        child.bell.name(self.pid, i32::try_from(thread.channel.op_result(3)).unwrap_or(0));
         self.add(&child);
         Ok(child)
     }

@@ -100,6 +100,11 @@ impl WaitQueue {
         }
     }
 
+    /// Whether the two are one queue.
+    pub fn is_same(&self, other: &WaitQueue) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.inner.entries.lock().list.is_empty()

@@ -68,6 +68,9 @@ impl Capabilities {
 /// The highest capability.
 pub const CAP_LAST_CAP: u64 = 40;
 
+/// The id shown for what has none (`/proc/sys/kernel/overflowuid`).
+pub const OVERFLOW_ID: u32 = 65534;
+
 consts! {
     u32;
     LINUX_CAPABILITY_VERSION_1 = 0x1998_0330;

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Several threads and processes.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use abi::UserAddr;
+use platform::Exit;
+
+use crate::{
+    code,
+    guest::{DATA, Host, STACK},
+};
+
+pub fn fork_copies_memory(host: &Host) {
+    let mut guest = host.guest(code::xmm());
+    guest.put(DATA, 0xabcd);
+    (guest.registers.rsi, guest.registers.rdi) = (DATA, DATA + 64);
+    guest.registers.fs_base = 0x1000;
+    guest.call();
+    let context = guest.context.fork().unwrap();
+    let mut child = guest.beside(context);
+    assert_ne!(child.space.host_pid(), guest.space.host_pid());
+    guest.put(DATA, 1);
+    assert_eq!(child.word(DATA), 0xabcd);
+    child.put(DATA + 128, 5);
+    assert_eq!(guest.word(DATA + 128), 0);
+    // Floating-point state is the parent's of the moment of the fork.
+    child.registers.rax = 77;
+    let side = thread::spawn(move || {
+        child.call();
+        assert_eq!(child.word(DATA + 64), 0xabcd);
+        assert_eq!(child.registers.fs_base, 0x1000);
+        child
+    });
+    guest.call();
+    assert_eq!(guest.word(DATA + 64), 0xabcd);
+    let mut child = side.join().unwrap();
+    drop(guest);
+    child.call();
+}
+
+pub fn fork_of_a_fork(host: &Host) {
+    let mut guest = host.guest(code::calls());
+    guest.put(DATA, 0);
+    for depth in 1..=6 {
+        guest.registers.rax = depth;
+        assert_eq!(guest.call(), depth);
+        let context = guest.context.fork().unwrap();
+        let mut child = guest.beside(context);
+        assert_eq!(child.word(DATA), depth - 1);
+        child.put(DATA, depth);
+        if depth % 2 == 0 {
+            guest.call();
+        }
+        guest = child;
+    }
+    guest.call();
+}
+
+pub fn threads_share_memory(host: &Host) {
+    let mut guest = host.guest(code::store());
+    guest.registers.rdi = DATA;
+    let context = guest.context.spawn_thread().unwrap();
+    let mut other = guest.beside(context);
+    assert_eq!(other.space.host_pid(), guest.space.host_pid());
+    (guest.registers.rsi, other.registers.rsi) = (1, 2);
+    other.registers.rdi = DATA + 8;
+    other.registers.rsp = STACK - 0x8000;
+    other.registers.fs_base = 0x7000;
+    let side = thread::spawn(move || {
+        other.call();
+        assert_eq!(other.registers.fs_base, 0x7000);
+        other.context.exit();
+    });
+    guest.call();
+    side.join().unwrap();
+    assert_eq!((guest.word(DATA), guest.word(DATA + 8)), (1, 2));
+    assert_eq!(guest.registers.fs_base, 0);
+}
+
+pub fn a_spinning_guest_can_be_interrupted(host: &Host) {
+    let mut guest = host.guest(code::spin());
+    for _ in 0..20 {
+        let interrupter = guest.context.interrupter();
+        let side = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(5));
+            interrupter.interrupt();
+        });
+        let start = Instant::now();
+        let exit = guest.context.switch(&mut guest.registers).unwrap();
+        assert_eq!(exit, Exit::Interrupted);
+        assert!(start.elapsed() < Duration::from_secs(5));
+        side.join().unwrap();
+    }
+    assert!(guest.registers.rax > 1000);
+}
+
+pub fn an_interrupt_before_the_run_counts(host: &Host) {
+    let mut guest = host.guest(code::spin());
+    let interrupter = guest.context.interrupter();
+    for _ in 0..100 {
+        interrupter.interrupt();
+        let exit = guest.context.switch(&mut guest.registers).unwrap();
+        assert_eq!(exit, Exit::Interrupted);
+    }
+    // A storm from beside loses none, and none hurts.
+    let storm = thread::spawn(move || {
+        for _ in 0..2000 {
+            interrupter.interrupt();
+            thread::yield_now();
+        }
+        interrupter
+    });
+    for _ in 0..50 {
+        assert_eq!(guest.context.switch(&mut guest.registers).unwrap(), Exit::Interrupted);
+        if storm.is_finished() {
+            break;
+        }
+    }
+    let interrupter = storm.join().unwrap();
+    drop(guest);
+    interrupter.interrupt();
+}
+
+pub fn many_threads_call_at_once(host: &Host) {
+    let mut guest = host.guest(code::calls());
+    let mut sides = Vec::new();
+    for number in 0..8_u64 {
+        let context = guest.context.spawn_thread().unwrap();
+        let mut other = guest.beside(context);
+        sides.push(thread::spawn(move || {
+            other.registers.rbx = number;
+            for round in 0..300 {
+                other.registers.rax = round;
+                assert_eq!(other.call(), round);
+                assert_eq!(other.registers.rbx, number);
+                let at = UserAddr(DATA + number * 8);
+                assert_eq!(other.context.write(at, &round.to_le_bytes()), 8);
+                if round % 100 == 50 {
+                    let context = other.context.fork().unwrap();
+                    let mut child = other.beside(context);
+                    assert_eq!(child.word(DATA + number * 8), round);
+                    child.registers.rax = 99;
+                    assert_eq!(child.call(), 99);
+                }
+            }
+            other.context.exit();
+        }));
+    }
+    guest.call();
+    for side in sides {
+        side.join().unwrap();
+    }
+    for number in 0..8 {
+        assert_eq!(guest.word(DATA + number * 8), 299);
+    }
+}
+
+pub fn the_first_thread_may_leave_first(host: &Host) {
+    let mut guest = host.guest(code::calls());
+    guest.call();
+    let context = guest.context.spawn_thread().unwrap();
+    let mut other = guest.beside(context);
+    guest.context.exit();
+    other.registers.rax = 3;
+    assert_eq!(other.call(), 3);
+    other.put(DATA, 4);
+    let mut bytes = [0; 8];
+    assert_eq!(other.space.read(UserAddr(DATA), &mut bytes), 8);
+    assert_eq!(u64::from_le_bytes(bytes), 4);
+    let context = other.context.fork().unwrap();
+    let mut child = other.beside(context);
+    assert_eq!(child.word(DATA), 4);
+    child.registers.rax = 5;
+    assert_eq!(child.call(), 5);
+}
