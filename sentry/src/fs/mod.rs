@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The file systems, and the kinds of files that have none.
 
+pub mod dev;
 pub mod devpts;
 pub mod eventfd;
 pub mod host;
 pub mod pipe;
 pub mod proc;
 pub mod pseudo;
-pub mod tmpfs;
-pub mod dev;
 pub mod sys;
+pub mod tmpfs;
