@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The sentry's side of the conversation with runsc.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{
+    Arc,
+    mpsc::{Receiver, SyncSender, sync_channel},
+};
 
 use abi::Errno;
+use nix::libc;
 use tracing::debug;
 
 use crate::{
@@ -31,7 +35,7 @@ impl Start {
 
 /// Answers every request, each with one `Done`, for as long as runsc is there. Its end is ours: nobody
 /// else would clean up.
-pub(super) fn serve(control: Channel, guest: impl Guest + 'static) -> std::io::Result<Start> {
+pub(super) fn serve(control: Arc<Channel>, guest: impl Guest + 'static) -> std::io::Result<Start> {
     let (sender, receiver) = sync_channel(1);
     let serve = move || {
         let mut start = Some(sender);
@@ -70,7 +74,14 @@ fn answer(
             if !(0..=64).contains(&signal) {
                 return Err(Errno::EINVAL);
             }
-            guest.signal(signal, target)
+            guest.signal(signal, target)?;
+            // A process that was killed before its start begins only to end.
+            if signal == libc::SIGKILL
+                && let Some(sender) = start.take()
+            {
+                sender.send(()).map_err(|_| Errno::ESRCH)?;
+            }
+            Ok(())
         }
         // The monitor keeps those who wait.
         Request::Wait => Err(Errno::EINVAL),

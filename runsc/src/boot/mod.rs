@@ -8,14 +8,19 @@
 mod control;
 mod filters;
 pub(crate) mod gofer;
+mod guest;
 mod mountpoints;
 mod process;
 mod stdio;
+mod systems;
+mod vfs;
 
 use std::sync::Arc;
+use systems::Systems;
 
 use nix::sys::prctl;
 use platform::Platform;
+use sentry::kernel::Kernel;
 
 use crate::{
     config::PlatformKind,
@@ -32,26 +37,80 @@ use crate::{
 /// Each thread of a guest has one of ours, and most of them sleep.
 const ARENAS: i32 = 8;
 
+type Error = Box<dyn std::error::Error>;
+
 /// Runs the sentry: its exit code. A failure is told to runsc.
 pub(crate) fn main() -> u8 {
     let Some(control) = sys::inherited(spawn::CONTROL).map(Channel::new) else { return 128 };
-    match live(&control) {
-        Ok(()) => 0,
-        Err(error) => {
-            let message = error.to_string();
-            // Nobody else to tell if runsc has gone.
-            let _ = control.send(&Event::Failed { failure: Failure::Other, message });
-            1
-        }
-    }
+    let control = Arc::new(control);
+    tell_of_panics(&control);
+    let last = match live(&control) {
+        Ok(last) => last,
+        Err(error) => Event::Failed { failure: Failure::Other, message: error.to_string() },
+    };
+    // Nobody else to tell if runsc has gone.
+    let _ = control.send(&last);
+    0
 }
 
-fn live(control: &Channel) -> Result<(), Box<dyn std::error::Error>> {
+/// A panic anywhere ends the sandbox, and its cause is the last thing that runsc hears.
+fn tell_of_panics(control: &Arc<Channel>) {
+    let control = Arc::clone(control);
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = format!("the sentry panicked: {panic}");
+        tracing::error!("{message}");
+        let _ = control.send(&Event::Failed { failure: Failure::Other, message });
+        sys::exit_now(1)
+    }));
+}
+
+/// The whole life of the sandbox: the last event.
+fn live(control: &Arc<Channel>) -> Result<Event, Error> {
     let plan: BootPlan = spawn::read_plan()?;
     let logs = (spawn::BOOT_LOGS..).zip(&plan.logs);
     log::install(
         logs.filter_map(|(number, rule)| Some(Sink::new(sys::inherited(number)?, *rule))).collect(),
     );
+    close_jail(&plan)?;
+    // A change of user made this process undumpable, and with it the stubs it is going to fork, whose
+    // memory it must read.
+    prctl::set_dumpable(true)?;
+    sys::limit_arenas(ARENAS);
+    let platform = start_platform(plan.platform)?;
+    prctl::set_dumpable(false)?;
+    let connection = sys::inherited(spawn::CONNECTION).ok_or("no connection to the gofer")?;
+    let gofer = ::gofer::client::Connection::new(connection);
+    let files = stdio::import()?;
+    let config = guest::config(&plan, Arc::clone(&platform));
+    install_filter(&*platform)?;
+
+    let kernel = Kernel::new(config);
+    let tree = vfs::tree(&plan, &Systems { gofer, kernel: Arc::clone(&kernel) })?;
+    let cwd = vfs::working_directory(&tree, &plan.process.cwd)?;
+    let spec = process::spec(&plan.process, &tree, cwd, files, None);
+    let prepared = match kernel.prepare(spec) {
+        Ok(prepared) => prepared,
+        Err(errno) => {
+            let (failure, message) = guest::refusal(plan.process.args.first(), errno);
+            return Ok(Event::Failed { failure, message });
+        }
+    };
+    let running = guest::Running { kernel: Arc::clone(&kernel) };
+    let start = control::serve(Arc::clone(control), running)?;
+    if plan.waits_for_start {
+        control.send(&Event::Created)?;
+        start.wait();
+    }
+    let (_, waiter) = prepared.start().map_err(|errno| errno.message())?;
+    control.send(&Event::Started)?;
+    let status = waiter.wait();
+    if plan.report {
+        control.send(&Event::Report { text: guest::report(&kernel) })?;
+    }
+    Ok(Event::Exited { status })
+}
+
+fn close_jail(plan: &BootPlan) -> Result<(), Error> {
     platform::prepare();
     jail::settle()?;
     jail::separate_mounts(plan.isolation)?;
@@ -61,22 +120,15 @@ fn live(control: &Channel) -> Result<(), Box<dyn std::error::Error>> {
     if plan.is_foreground {
         jail::die_with_parent()?;
     }
-    // A change of user made this process undumpable, and with it the stubs it is going to fork, whose
-    // memory it must read.
-    prctl::set_dumpable(true)?;
-    sys::limit_arenas(ARENAS);
-    let platform = start_platform(plan.platform)?;
-    prctl::set_dumpable(false)?;
-    let of_platform =
-        platform::host_calls(platform.name()).iter().map(|it| filters::call(it.number));
-    let of_host_files = sentry::fs::host::host_calls().into_iter().map(filters::call);
-    let connection = sys::inherited(spawn::CONNECTION).ok_or("no connection to the gofer")?;
-    let connection = ::gofer::client::Connection::new(connection);
-    let of_gofer = ::gofer::client::host_calls().iter().map(|it| filters::call(it.number));
-    filters::install(&filters::calls(of_platform.chain(of_host_files).chain(of_gofer)))?;
-    drop(connection);
-    control.send(&Event::Exited { status: 0 })?;
     Ok(())
+}
+
+fn install_filter(platform: &dyn Platform) -> Result<(), Error> {
+    let of_platform = platform::host_calls(platform.name()).iter().map(|it| it.number);
+    let of_gofer = ::gofer::client::host_calls().iter().map(|it| it.number);
+    let of_host_files = sentry::fs::host::host_calls();
+    let further = of_platform.chain(of_gofer).chain(of_host_files).map(filters::call);
+    Ok(filters::install(&filters::calls(further))?)
 }
 
 fn start_platform(kind: PlatformKind) -> Result<Arc<dyn Platform>, platform::Error> {

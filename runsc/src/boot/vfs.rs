@@ -46,9 +46,8 @@ pub(super) fn tree(
 ) -> Result<Arc<MountNamespace>, TreeError> {
     let at_root = |source| TreeError { at: Bytes::from("/"), source };
     let root = &plan.root;
-    let filesystem = sources
-        .served(0, root.is_readonly, root.has_overlay, root.is_shared)
-        .map_err(at_root)?;
+    let filesystem =
+        sources.served(0, root.is_readonly, root.has_overlay, root.is_shared).map_err(at_root)?;
     let mount = Mount::new(filesystem, b"root", MountOptions::RELATIME);
     let tree = MountNamespace::new(Arc::clone(&mount));
     for planned in &plan.mounts {
@@ -62,11 +61,7 @@ pub(super) fn tree(
     Ok(tree)
 }
 
-fn add(
-    tree: &Arc<MountNamespace>,
-    planned: &Planned,
-    sources: &impl Sources,
-) -> Result<(), Errno> {
+fn add(tree: &Arc<MountNamespace>, planned: &Planned, sources: &impl Sources) -> Result<(), Errno> {
     let (filesystem, source) = match &planned.kind {
         MountKind::Gofer { root, has_overlay, is_shared } => {
             let is_readonly = planned.flags & u64::from(MountOptions::RDONLY.bits()) != 0;
@@ -110,8 +105,7 @@ fn place(tree: &Arc<MountNamespace>, path: &[u8], is_directory: bool) -> Result<
         so_far.push(b'/');
         so_far.extend(name);
         let is_last = names.peek().is_none();
-        let node =
-            if is_directory || !is_last { NewNode::Directory } else { NewNode::Regular };
+        let node = if is_directory || !is_last { NewNode::Directory } else { NewNode::Regular };
         match vfs::create::create(&cx, &so_far, node, 0o755) {
             Ok(_) | Err(Errno::EEXIST) => {}
             Err(error) => return Err(error),
@@ -121,7 +115,10 @@ fn place(tree: &Arc<MountNamespace>, path: &[u8], is_directory: bool) -> Result<
 }
 
 /// The working directory of the first process. `runc` makes a missing one, and so do we.
-pub(super) fn working_directory(tree: &Arc<MountNamespace>, path: &Bytes) -> Result<Place, TreeError> {
+pub(super) fn working_directory(
+    tree: &Arc<MountNamespace>,
+    path: &Bytes,
+) -> Result<Place, TreeError> {
     let fail = |source| TreeError { at: path.clone(), source };
     let found = place(tree, &path.0, true).map_err(fail)?;
     match found.inode().kind() {

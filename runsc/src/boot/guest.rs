@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The kernel of this sandbox and its first process.
+
+use std::sync::Arc;
+
+use abi::Errno;
+use nix::{
+    sched::{CpuSet, sched_getaffinity},
+    sys::sysinfo::sysinfo,
+    unistd::Pid,
+};
+use platform::Platform;
+use sentry::kernel::{Kernel, KernelConfig, TraceSink};
+
+use super::control::Guest;
+use crate::{
+    config::Strace,
+    log,
+    sandbox::{
+        control::{Failure, Target},
+        plan::{BootPlan, Bytes},
+    },
+};
+
+/// The number of the first process.
+const INIT: i32 = 1;
+
+/// What the sandbox is made of. What it asks the host is asked before the filter.
+pub(super) fn config(plan: &BootPlan, platform: Arc<dyn Platform>) -> KernelConfig {
+    KernelConfig {
+        platform,
+        syscalls: syscalls::TABLE,
+        hostname: plan.hostname.clone(),
+        domainname: plan.domainname.clone(),
+        cpu_count: cpu_count(),
+        memory_total: sysinfo().map_or(1 << 30, |info| info.ram_total()),
+        max_tasks: MAX_TASKS,
+        trace: plan.strace.clone().map(trace),
+    }
+}
+
+/// Each task is a thread here and one in a stub.
+const MAX_TASKS: usize = 16 * 1024;
+
+fn cpu_count() -> usize {
+    let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else { return 1 };
+    (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count().max(1)
+}
+
+/// Passes on the lines of the calls that were asked for.
+fn trace(strace: Strace) -> TraceSink {
+    Arc::new(move |line: &str| {
+        // "[pid] name(…": the name decides.
+        let call = line.split_once('(').map_or(line, |(head, _)| head);
+        let name = call.rsplit([' ', ']']).next().unwrap_or(call);
+        if strace.calls.is_empty() || strace.calls.iter().any(|wanted| wanted == name) {
+            tracing::info!(target: log::STRACE, "{line}");
+        }
+    })
+}
+
+/// A running guest, as runsc asks for it.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// Its kernel.
+    pub(super) kernel: Arc<Kernel>,
+}
+
+impl Guest for Running {
+    fn signal(&self, signal: i32, target: Target) -> Result<(), Errno> {
+        if signal == 0 {
+            return Ok(());
+        }
+        match target {
+            Target::Init => self.kernel.signal(INIT, signal),
+            Target::All => self.kernel.signal(-1, signal),
+            Target::Foreground => self.kernel.signal_process_group(INIT, signal),
+        }
+    }
+}
+
+/// Why the first process cannot run, in the words that engines look for.
+pub(super) fn refusal(program: Option<&Bytes>, errno: Errno) -> (Failure, String) {
+    let name = program.map_or_else(String::new, |name| String::from_utf8_lossy(&name.0).into());
+    let has_slash = name.contains('/');
+    match errno {
+        Errno::ENOENT if !has_slash => {
+            let text = format!("exec: {name:?}: executable file not found in $PATH");
+            (Failure::NotFound, text)
+        }
+        Errno::ENOENT | Errno::ENOTDIR => {
+            let why = if errno == Errno::ENOENT {
+                "no such file or directory"
+            } else {
+                "not a directory"
+            };
+            (Failure::NotFound, format!("exec: {name:?}: stat {name}: {why}"))
+        }
+        Errno::EACCES | Errno::EPERM => {
+            (Failure::NotExecutable, format!("exec: {name:?}: permission denied"))
+        }
+        Errno::ENOEXEC => (Failure::NotExecutable, format!("exec: {name:?}: exec format error")),
+        Errno::EISDIR => (Failure::NotExecutable, format!("exec: {name:?}: is a directory")),
+        other => (Failure::Other, format!("exec: {name:?}: {}", other.message())),
+    }
+}
+
+/// What `do --report` prints: calls that nobody answered, by name, with how often they were made.
+pub(super) fn report(kernel: &Kernel) -> String {
+    let missed = kernel.unimplemented();
+    let missed =
+        missed.into_iter().chain(syscalls::support::missed().into_iter().map(|it| (it.0, it.2)));
+    let mut lines: Vec<String> = missed
+        .map(|(number, count)| {
+            let name = syscalls::support::name(number);
+            let name = name.map_or_else(|| format!("number {number}"), str::to_string);
+            format!("runsc: not supported: {name} ({count} times)\n")
+        })
+        .collect();
+    lines.dedup();
+    if lines.is_empty() {
+        lines.push("runsc: every system call of the program is supported\n".into());
+    }
+    // One packet holds it all, and nobody reads more.
+    lines.truncate(500);
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_in_the_words_that_engines_look_for() {
+        let of = |name: &str, errno| refusal(Some(&Bytes::from(name)), errno);
+        let (failure, text) = of("nosuch", Errno::ENOENT);
+        assert_eq!(failure, Failure::NotFound);
+        assert_eq!(text, "exec: \"nosuch\": executable file not found in $PATH");
+        let (failure, text) = of("/no/such", Errno::ENOENT);
+        assert_eq!(failure, Failure::NotFound);
+        assert_eq!(text, "exec: \"/no/such\": stat /no/such: no such file or directory");
+        let (failure, text) = of("/etc/passwd", Errno::EACCES);
+        assert_eq!(failure, Failure::NotExecutable);
+        assert!(text.ends_with("permission denied"));
+    }
+}

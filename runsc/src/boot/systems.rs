@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where the guest's file systems come from.
+
+use std::sync::Arc;
+
+use abi::Errno;
+use gofer::client::Connection;
+use sentry::{
+    fs::tmpfs::{Options, Tmpfs},
+    kernel::Kernel,
+    vfs::Filesystem,
+};
+
+use super::vfs::Sources;
+
+/// The gofer's roots, and the sentry's own file systems.
+#[derive(Debug)]
+pub(super) struct Systems {
+    /// The gofer.
+    pub(super) gofer: Connection,
+    /// What proc and its like show.
+    pub(super) kernel: Arc<Kernel>,
+}
+
+impl Sources for Systems {
+    fn served(
+        &self,
+        root: u32,
+        is_readonly: bool,
+        has_overlay: bool,
+        is_shared: bool,
+    ) -> Result<Arc<dyn Filesystem>, Errno> {
+        let _ = (root, is_readonly, has_overlay, is_shared, &self.gofer);
+        Ok(Tmpfs::new(Options::parse(b"mode=755", 0, 0)?))
+    }
+
+    fn own(&self, name: &str, data: &str) -> Result<Option<Arc<dyn Filesystem>>, Errno> {
+        let _ = &self.kernel;
+        match name {
+            "tmpfs" => Ok(Some(Tmpfs::new(Options::parse(data.as_bytes(), 0, 0)?))),
+            _ => Ok(None),
+        }
+    }
+}
