@@ -122,9 +122,13 @@ const CONVERSATION: &[Call] = &[
     ),
 ];
 
+/// What the sentry asks the host that no other list names: how much memory there is and who uses the CPU.
+const QUESTIONS: &[Call] =
+    &[call(libc::SYS_sysinfo), call(libc::SYS_getrusage), call(libc::SYS_clock_getres)];
+
 /// The calls of a sentry whose other modules need `further`.
 pub(super) fn calls(further: impl IntoIterator<Item = Call>) -> Vec<Call> {
-    RUNTIME.iter().chain(CONVERSATION).copied().chain(further).collect()
+    RUNTIME.iter().chain(CONVERSATION).chain(QUESTIONS).copied().chain(further).collect()
 }
 
 /// Installs the filter for every thread of this process.

@@ -107,9 +107,7 @@ pub(super) fn refusal(program: Option<&Bytes>, errno: Errno) -> (Failure, String
 
 /// What `do --report` prints: calls that nobody answered, by name, with how often they were made.
 pub(super) fn report(kernel: &Kernel) -> String {
-    let missed = kernel.unimplemented();
-    let missed =
-        missed.into_iter().chain(syscalls::support::missed().into_iter().map(|it| (it.0, it.2)));
+    let missed = kernel.unimplemented().into_iter();
     let mut lines: Vec<String> = missed
         .map(|(number, count)| {
             let name = syscalls::support::name(number);
@@ -117,7 +115,6 @@ pub(super) fn report(kernel: &Kernel) -> String {
             format!("runsc: not supported: {name} ({count} times)\n")
         })
         .collect();
-    lines.dedup();
     if lines.is_empty() {
         lines.push("runsc: every system call of the program is supported\n".into());
     }

@@ -7,10 +7,7 @@
 
 use std::{
     ffi::OsStr,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
+    os::fd::{AsFd, OwnedFd},
     path::{Component, Path, PathBuf},
 };
 

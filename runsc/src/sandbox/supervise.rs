@@ -120,7 +120,8 @@ pub(crate) fn supervise(sandbox: Sandbox, watch: Watch<'_>) -> Outcome {
 fn epitaph(status: Option<WaitStatus>) -> String {
     match status {
         Some(WaitStatus::Signaled(_, Signal::SIGSYS, _)) => {
-            "the sandbox was killed by its own seccomp filter".into()
+            "the sandbox was killed by its own seccomp filter (the host's log names the call)"
+                .into()
         }
         Some(WaitStatus::Signaled(_, signal, _)) => format!("the sandbox was killed by {signal}"),
         Some(WaitStatus::Exited(_, code)) => {
