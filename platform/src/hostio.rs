@@ -36,6 +36,26 @@ pub fn write_now(fd: BorrowedFd<'_>, from: &[u8]) -> Result<usize, Errno> {
     count(unsafe { libc::pwritev2(fd.as_raw_fd(), &raw const iov, 1, -1, libc::RWF_NOWAIT) })
 }
 
+/// Writes at the end of the file, whatever that is by then (`RWF_APPEND`).
+pub fn append(fd: BorrowedFd<'_>, from: &[u8]) -> Result<usize, Errno> {
+    let iov = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
+    // SAFETY: `iov` describes `from`, which is readable for the length of the call; the kernel only
+    // reads through it.
+    count(unsafe { libc::pwritev2(fd.as_raw_fd(), &raw const iov, 1, 0, libc::RWF_APPEND) })
+}
+
+/// fstat(2). The C library makes it a newfstatat(2), whose path a filter cannot see to be empty.
+pub fn status(fd: BorrowedFd<'_>) -> Result<libc::stat, Errno> {
+    let mut status = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: `status` has room for what the kernel of this architecture writes.
+    let done = unsafe { libc::syscall(libc::SYS_fstat, fd.as_raw_fd(), status.as_mut_ptr()) };
+    if done == -1 {
+        return Err(last_errno());
+    }
+    // SAFETY: zeroed before, and any bytes are a valid stat.
+    Ok(unsafe { status.assume_init() })
+}
+
 /// The settings of a terminal (`TCGETS`); `ENOTTY` for anything else.
 pub fn termios(fd: BorrowedFd<'_>) -> Result<Termios, Errno> {
     let mut termios = Termios::default();
@@ -119,7 +139,8 @@ pub fn pending(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
 }
 
 /// The host calls that this module makes, for the sentry's seccomp filter.
-pub const HOST_CALLS: &[i64] = &[libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_ioctl];
+pub const HOST_CALLS: &[i64] =
+    &[libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_fstat, libc::SYS_ioctl];
 
 #[cfg(test)]
 mod tests {

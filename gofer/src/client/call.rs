@@ -215,10 +215,13 @@ impl Node {
         self.connection.call(&message::ReadLink { node: self.id }).map(|text| text.0)
     }
 
-    /// Opens this directory for reading.
-    pub fn open_directory(&self) -> Result<Directory, Errno> {
+    /// The first entries of this directory, and the directory to read on in if there are more. `.` and
+    /// `..` are among them.
+    pub fn open_directory(&self) -> Result<(Vec<DirectoryEntry>, Option<Directory>), Errno> {
         let reply = self.connection.call(&message::OpenDirectory { node: self.id })?;
-        Ok(Directory { id: reply.directory, connection: self.connection.clone() })
+        let connection = self.connection.clone();
+        let rest = reply.directory.map(|id| Directory { id, connection });
+        Ok((checked(reply.entries), rest))
     }
 
     /// Statistics of the file system it is on.
@@ -304,10 +307,14 @@ impl Directory {
     /// that is none (with a slash, say) is left out.
     pub fn read(&self, position: u64, limit: u32) -> Result<Vec<DirectoryEntry>, Errno> {
         let request = message::ReadDirectory { directory: self.id, position, limit };
-        let mut entries = self.connection.call(&request)?.entries;
-        entries.retain(|entry| {
-            matches!(entry.name.0.as_slice(), b"." | b"..") || Name::new(&entry.name.0).is_ok()
-        });
-        Ok(entries)
+        Ok(checked(self.connection.call(&request)?.entries))
     }
+}
+
+/// Those entries whose names are some.
+fn checked(mut entries: Vec<DirectoryEntry>) -> Vec<DirectoryEntry> {
+    entries.retain(|entry| {
+        matches!(entry.name.0.as_slice(), b"." | b"..") || Name::new(&entry.name.0).is_ok()
+    });
+    entries
 }

@@ -76,7 +76,7 @@ requests! {
     13 Rename => Nothing;
     /// A symbolic link's text.
     14 ReadLink => Bytes;
-    /// An open directory, to read entries from.
+    /// A directory's first entries, and more of it if there is more.
     15 OpenDirectory => DirectoryOpened;
     /// Some entries.
     16 ReadDirectory => Entries;
@@ -286,10 +286,13 @@ messages! {
         /// Which.
         node: NodeId,
     }
-    /// An open directory: to be released like a node.
+    /// The first entries of a directory. If there are more, an open directory to read on in, which is to be
+    /// released like a node.
     DirectoryOpened {
-        /// Its number.
-        directory: NodeId,
+        /// Its number, unless `entries` are all.
+        directory: Option<NodeId>,
+        /// `.` and `..` among them.
+        entries: Vec<DirectoryEntry>,
     }
     /// See [`Request::ReadDirectory`].
     ReadDirectory {

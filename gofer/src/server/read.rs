@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// Bytes of entries asked of the host at once when a directory is opened, twice over.
+const FIRST_ENTRIES: usize = MAX_ENTRIES / 2;
+
 /// Attributes.
 pub(super) fn attr(server: &Server, request: &GetAttr) -> Result<Attr, Errno> {
     stat::attr(server.nodes.node(request.node)?.as_fd())
@@ -97,7 +100,7 @@ pub(super) fn open(server: &Server, work: &mut Work, request: &Open) -> Result<N
     Ok(Nothing {})
 }
 
-/// Opens a directory for reading its entries.
+/// A directory's first entries. Most directories are no longer than that, and are closed again at once.
 pub(super) fn open_directory(
     server: &Server,
     work: &mut Work,
@@ -105,10 +108,18 @@ pub(super) fn open_directory(
 ) -> Result<DirectoryOpened, Errno> {
     let node = server.nodes.directory(request.node)?;
     let fd = server.proc.reopen(node.as_fd(), OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
-    let open = OpenDirectory { fd, position: Mutex::new(0) };
-    let directory = server.nodes.add_directory(open)?;
+    let mut entries = dir::entries(fd.as_fd(), None, FIRST_ENTRIES)?;
+    // The next call tells whether these are all; what it gives still fits in the same reply.
+    let more = dir::entries(fd.as_fd(), None, FIRST_ENTRIES)?;
+    let is_all = more.is_empty();
+    entries.extend(more);
+    if is_all {
+        return Ok(DirectoryOpened { directory: None, entries });
+    }
+    let position = Mutex::new(entries.last().map_or(0, |entry| entry.next));
+    let directory = server.nodes.add_directory(OpenDirectory { fd, position })?;
     work.fresh.push(directory);
-    Ok(DirectoryOpened { directory })
+    Ok(DirectoryOpened { directory: Some(directory), entries })
 }
 
 /// Some entries of an open directory.

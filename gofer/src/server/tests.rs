@@ -290,16 +290,21 @@ fn a_directory_is_read_in_pieces_and_from_anywhere() {
     for index in 0..500 {
         fs::write(served.path(&format!("a-file-of-some-length-{index}")), "").unwrap();
     }
-    let directory = served.root().open_directory().unwrap();
-    let mut all = Vec::new();
-    let mut position = 0;
+    let (few, none) = served.root().open_directory().unwrap();
+    assert!((2..=502).contains(&few.len()) && none.is_none());
+    for index in 0..3000 {
+        fs::write(served.path(&format!("b-file-of-some-length-{index}")), "").unwrap();
+    }
+    let (mut all, directory) = served.root().open_directory().unwrap();
+    let directory = directory.unwrap();
+    let mut position = all.last().unwrap().next;
     loop {
         let some = directory.read(position, 2000).unwrap();
         let Some(last) = some.last() else { break };
         position = last.next;
         all.extend(some);
     }
-    assert_eq!(all.len(), 502);
+    assert_eq!(all.len(), 3502);
     let from = all[99].next;
     assert_eq!(directory.read(from, 2000).unwrap()[0].name, all[100].name);
     assert_eq!(directory.read(0, 2000).unwrap()[0].name, all[0].name);
