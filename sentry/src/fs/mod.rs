@@ -4,6 +4,7 @@
 pub mod dev;
 pub mod devpts;
 pub mod eventfd;
+pub mod gofer;
 pub mod host;
 pub mod pipe;
 pub mod proc;
