@@ -85,6 +85,7 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
     install_filter(&*platform)?;
 
     let kernel = Kernel::new(config);
+    sentry::fs::dev::register();
     let tree = vfs::tree(&plan, &Systems { gofer, kernel: Arc::clone(&kernel) })?;
     let cwd = vfs::working_directory(&tree, &plan.process.cwd)?;
     let spec = process::spec(&plan.process, &tree, cwd, files, None);

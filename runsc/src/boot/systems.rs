@@ -6,7 +6,10 @@ use std::sync::Arc;
 use abi::Errno;
 use gofer::client::Connection;
 use sentry::{
-    fs::tmpfs::{Options, Tmpfs},
+    fs::{
+        dev,
+        tmpfs::{Options, Tmpfs},
+    },
     kernel::Kernel,
     vfs::Filesystem,
 };
@@ -37,6 +40,13 @@ impl Sources for Systems {
     fn own(&self, name: &str, data: &str) -> Result<Option<Arc<dyn Filesystem>>, Errno> {
         let _ = &self.kernel;
         match name {
+            "sysfs" => Ok(Some(sentry::fs::sys::new(self.kernel.config().cpu_count))),
+            "devtmpfs" => {
+                let dev = Tmpfs::named("devtmpfs", Options::parse(data.as_bytes(), 0, 0)?);
+                let root = dev.root_node();
+                dev::populate(root.as_directory().ok_or(Errno::ENOTDIR)?)?;
+                Ok(Some(dev))
+            }
             "tmpfs" => Ok(Some(Tmpfs::new(Options::parse(data.as_bytes(), 0, 0)?))),
             _ => Ok(None),
         }

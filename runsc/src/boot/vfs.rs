@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use abi::{Errno, cred::Capabilities};
-use gofer::client::Connection;
 use sentry::{
     creds::Credentials,
     vfs::{

@@ -20,6 +20,9 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
     let stdio = console::streams()?;
     let sandbox = spawn::start(Launch { config: &request.config, boot, gofer, stdio })?;
     let watch = Watch { signals: &signals, is_terminal, listener: None, on_event: &mut |_| {} };
+    if is_terminal {
+        saved.make_raw()?;
+    }
     let outcome = supervise::supervise(sandbox, watch);
     drop(saved);
     let code = match outcome {

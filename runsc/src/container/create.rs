@@ -182,6 +182,9 @@ pub(crate) fn foreground(config: &Config, flags: &Values, id: &str) -> Result<i3
         let signals = Signals::hold().map_err(io::Error::from).map_err(host("hold signals"))?;
         let listener = entry.listen()?;
         let stdio = streams.files;
+        if is_terminal && !streams.is_new_terminal {
+            saved.make_raw().map_err(io::Error::from).map_err(host("set the terminal up"))?;
+        }
         let sandbox = spawn::start(Launch { config, boot, gofer, stdio })?;
         let me = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
         let process = |pid| ProcessId::of(pid).map_err(host("look at the sandbox"));

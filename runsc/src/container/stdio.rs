@@ -59,6 +59,7 @@ pub(crate) fn streams(
         Some(_) if !is_terminal => Err(StdioError::NoTerminal),
         Some(path) => {
             let (master, slave) = sys::open_terminal()?;
+            console::make_raw(slave.as_fd()).map_err(io::Error::from)?;
             if let Some((rows, columns)) = size {
                 sys::set_window_size(slave.as_fd(), rows, columns)?;
             }

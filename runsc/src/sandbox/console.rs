@@ -3,10 +3,13 @@
 
 use std::{
     io::{self, IsTerminal},
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
 };
 
-use nix::sys::termios::{self, SetArg, Termios};
+use nix::{
+    sys::termios::{self, SetArg, Termios},
+    unistd::{getpgrp, tcgetpgrp},
+};
 
 /// Puts the terminal back as it was, however the guest leaves it.
 #[derive(Debug)]
@@ -16,6 +19,12 @@ impl Saved {
     /// Remembers the settings of standard input, if it is a terminal.
     pub(crate) fn of_stdin() -> Saved {
         Saved(termios::tcgetattr(io::stdin()).ok())
+    }
+
+    /// Hands every key to the guest, whose own terminal gives it its meaning.
+    pub(crate) fn make_raw(&self) -> nix::Result<()> {
+        let Some(settings) = &self.0 else { return Ok(()) };
+        raw(io::stdin().as_fd(), settings)
     }
 }
 
@@ -32,9 +41,21 @@ impl Drop for Saved {
     }
 }
 
-/// Whether the guest's standard streams are a terminal.
+fn raw(terminal: BorrowedFd<'_>, settings: &Termios) -> nix::Result<()> {
+    let mut raw = settings.clone();
+    termios::cfmakeraw(&mut raw);
+    termios::tcsetattr(terminal, SetArg::TCSADRAIN, &raw)
+}
+
+/// Makes a fresh terminal hand everything through as it is.
+pub(crate) fn make_raw(terminal: BorrowedFd<'_>) -> nix::Result<()> {
+    raw(terminal, &termios::tcgetattr(terminal)?)
+}
+
+/// Whether the guest gets a terminal: standard input is one, and we are in its foreground, so that its
+/// settings and its keys are ours.
 pub(crate) fn is_terminal() -> bool {
-    io::stdin().is_terminal()
+    io::stdin().is_terminal() && tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
 }
 
 /// Our standard streams, for the guest. One that is closed is the null device.
