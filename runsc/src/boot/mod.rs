@@ -128,7 +128,9 @@ fn install_filter(platform: &dyn Platform) -> Result<(), Error> {
     let of_platform = platform::host_calls(platform.name()).iter().map(|it| it.number);
     let of_gofer = ::gofer::client::host_calls().iter().map(|it| it.number);
     let of_host_files = sentry::fs::host::host_calls();
-    let further = of_platform.chain(of_gofer).chain(of_host_files).map(filters::call);
+    let of_gofer_files = sentry::fs::gofer::host_calls();
+    let of_files = of_host_files.into_iter().chain(of_gofer_files);
+    let further = of_platform.chain(of_gofer).chain(of_files).map(filters::call);
     Ok(filters::install(&filters::calls(further))?)
 }
 

@@ -8,6 +8,7 @@ use gofer::client::Connection;
 use sentry::{
     fs::{
         dev,
+        gofer::{Access, GoferFilesystem},
         tmpfs::{Options, Tmpfs},
     },
     kernel::Kernel,
@@ -33,8 +34,9 @@ impl Sources for Systems {
         has_overlay: bool,
         is_shared: bool,
     ) -> Result<Arc<dyn Filesystem>, Errno> {
-        let _ = (root, is_readonly, has_overlay, is_shared, &self.gofer);
-        Ok(Tmpfs::new(Options::parse(b"mode=755", 0, 0)?))
+        let _ = (is_readonly, has_overlay);
+        let access = if is_shared { Access::Shared } else { Access::Exclusive };
+        Ok(GoferFilesystem::attach(&self.gofer, root, access)?)
     }
 
     fn own(&self, name: &str, data: &str) -> Result<Option<Arc<dyn Filesystem>>, Errno> {
