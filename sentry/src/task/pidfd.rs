@@ -12,3 +12,8 @@ use crate::vfs::FileDescription;
 pub(crate) fn open(_task: &Arc<Task>) -> Result<Arc<FileDescription>, Errno> {
     Err(Errno::ENOSYS)
 }
+
+/// The process that a pidfd is of; `None` for any other file.
+pub fn pidfd_target(_file: &Arc<FileDescription>) -> Option<i32> {
+    None
+}

@@ -118,6 +118,9 @@ pub struct ThreadGroup {
     pub(crate) personality: AtomicU32,
     /// alarm(2) and `ITIMER_REAL`.
     pub(crate) real_timer: Mutex<Option<Timer>, levels::TaskState>,
+    /// `ITIMER_PROF` and `ITIMER_VIRTUAL`.
+    pub(crate) prof_timer: Mutex<super::itimer::CpuTimer, levels::TaskState>,
+    pub(crate) virtual_timer: Mutex<super::itimer::CpuTimer, levels::TaskState>,
     /// timer_create(2).
     pub(crate) posix_timers: Mutex<super::posix_timers::PosixTimers, levels::TaskState>,
 }
@@ -145,6 +148,8 @@ impl ThreadGroup {
             dumpable: AtomicU32::new(1),
             personality: AtomicU32::new(0),
             real_timer: Mutex::new(None),
+            prof_timer: Mutex::default(),
+            virtual_timer: Mutex::default(),
             posix_timers: Mutex::default(),
         })
     }
