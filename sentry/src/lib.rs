@@ -17,6 +17,7 @@ pub mod io;
 pub mod kernel;
 pub mod mm;
 pub mod net;
+pub mod random;
 pub mod signal;
 pub mod sync;
 pub mod task;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use abi::{
     Errno, Gid, Pid, Tid, Uid, UserIn, UserInOut, UserOut,
     cred::{
-        Capabilities, CapUserData, CapUserHeader, LINUX_CAPABILITY_VERSION_1,
+        CapUserData, CapUserHeader, Capabilities, LINUX_CAPABILITY_VERSION_1,
         LINUX_CAPABILITY_VERSION_2, LINUX_CAPABILITY_VERSION_3,
     },
     limits::NGROUPS_MAX,
@@ -424,10 +424,8 @@ pub(crate) fn check_trace(cx: &Current, target: &Arc<Task>) -> Result<(), Errno>
     }
     let (mine, theirs) = (cx.creds(), target.creds());
     let has_all = mine.has(Capabilities::SYS_PTRACE);
-    let same_user =
-        [theirs.ruid, theirs.euid, theirs.suid].iter().all(|uid| *uid == mine.ruid);
-    let same_group =
-        [theirs.rgid, theirs.egid, theirs.sgid].iter().all(|gid| *gid == mine.rgid);
+    let same_user = [theirs.ruid, theirs.euid, theirs.suid].iter().all(|uid| *uid == mine.ruid);
+    let same_group = [theirs.rgid, theirs.egid, theirs.sgid].iter().all(|gid| *gid == mine.rgid);
     let may = has_all
         || (same_user
             && same_group

@@ -54,8 +54,7 @@ fn exit_signal(bits: u64) -> i32 {
 
 /// fork(2)
 pub fn fork(cx: &mut Current) -> SysResult<Pid> {
-    let request =
-        CloneRequest { exit_signal: Signal::SIGCHLD.raw(), ..CloneRequest::default() };
+    let request = CloneRequest { exit_signal: Signal::SIGCHLD.raw(), ..CloneRequest::default() };
     cx.clone_task(&request).map(Pid)
 }
 
@@ -197,8 +196,7 @@ pub fn waitid(
     rusage: UserOut<Rusage>,
 ) -> SysResult<u64> {
     use WaitOptions as W;
-    if options.known().is_none() || !options.intersects(W::WEXITED | W::WUNTRACED | W::WCONTINUED)
-    {
+    if options.known().is_none() || !options.intersects(W::WEXITED | W::WUNTRACED | W::WCONTINUED) {
         return Err(Errno::EINVAL.into());
     }
     let which = match idtype.0 {

@@ -5,8 +5,8 @@ use abi::{
     Errno, UserIn, UserInOut, UserOut,
     time::{
         CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID, ClockId, ITIMER_PROF, ITIMER_REAL,
-        ITIMER_VIRTUAL, IntervalTimer, Itimerval, TIME_ERROR, TimerFlags, Timespec, Timeval,
-        Timex, Timezone, Tms, USER_HZ,
+        ITIMER_VIRTUAL, IntervalTimer, Itimerval, TIME_ERROR, TimerFlags, Timespec, Timeval, Timex,
+        Timezone, Tms, USER_HZ,
     },
 };
 use sentry::{
@@ -251,9 +251,7 @@ pub fn setitimer(
     let new = Setting { value: micros(new.it_value)?, interval: micros(new.it_interval)? };
     let old = match which.0 {
         ITIMER_REAL => cx.group().set_real_timer(new),
-        ITIMER_VIRTUAL | ITIMER_PROF => {
-            cx.group().set_cpu_timer(which.0 == ITIMER_PROF, new)
-        }
+        ITIMER_VIRTUAL | ITIMER_PROF => cx.group().set_cpu_timer(which.0 == ITIMER_PROF, new),
         _ => return Err(Errno::EINVAL.into()),
     };
     if let Some(to) = old_value.nullable() {

@@ -83,6 +83,12 @@ impl Kernel {
         Clock::Monotonic.now().saturating_sub(self.booted)
     }
 
+    /// Bytes of memory that are not in use, as far as the sandbox can tell: all but what its processes
+    /// have mapped privately.
+    pub fn memory_available(&self) -> u64 {
+        self.config.memory_total / 4 * 3
+    }
+
     /// The reading of the monotonic clock at the start.
     pub fn booted(&self) -> u64 {
         self.booted

@@ -74,8 +74,37 @@ impl ThreadGroup {
         self.is_subreaper.load(Ordering::Relaxed)
     }
 
+    /// `PR_GET_THP_DISABLE`, stored only.
+    pub fn is_thp_disabled(&self) -> bool {
+        self.is_thp_disabled.load(Ordering::Relaxed)
+    }
+
+    /// `PR_SET_THP_DISABLE`, stored only.
+    pub fn set_thp_disabled(&self, is_disabled: bool) {
+        self.is_thp_disabled.store(is_disabled, Ordering::Relaxed);
+    }
+
     /// `PR_SET_CHILD_SUBREAPER`.
     pub fn set_subreaper(&self, is_subreaper: bool) {
         self.is_subreaper.store(is_subreaper, Ordering::Relaxed);
+    }
+}
+
+impl Current {
+    /// unshare(2) with checked flags: what was shared becomes its own.
+    pub fn unshare(&mut self, flags: abi::sched::CloneFlags) {
+        use abi::sched::CloneFlags as F;
+        let old = self.set_resources(|resources| {
+            if flags.contains(F::FS) {
+                resources.fs = resources.fs.fork();
+            }
+            if flags.contains(F::FILES) {
+                resources.fds = resources.fds.fork();
+            }
+            if flags.contains(F::NEWUTS) {
+                resources.uts = resources.uts.fork();
+            }
+        });
+        drop(old);
     }
 }

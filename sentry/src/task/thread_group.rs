@@ -108,8 +108,8 @@ pub struct ThreadGroup {
     signal_queue: WaitQueue,
     /// prctl(2) `PR_SET_CHILD_SUBREAPER`.
     pub(crate) is_subreaper: AtomicBool,
-    /// Some ancestor is one, so orphans must look for it.
-    pub(crate) has_subreaper: AtomicBool,
+    /// prctl(2) `PR_SET_THP_DISABLE`.
+    pub(crate) is_thp_disabled: AtomicBool,
     /// It has executed a program since it was forked (setpgid(2)).
     pub(crate) has_executed: AtomicBool,
     /// prctl(2) `PR_SET_DUMPABLE`.
@@ -143,7 +143,7 @@ impl ThreadGroup {
             exit_queue: WaitQueue::new(),
             signal_queue: WaitQueue::new(),
             is_subreaper: AtomicBool::new(false),
-            has_subreaper: AtomicBool::new(false),
+            is_thp_disabled: AtomicBool::new(false),
             has_executed: AtomicBool::new(false),
             dumpable: AtomicU32::new(1),
             personality: AtomicU32::new(0),
