@@ -14,6 +14,7 @@ mod host;
 pub mod hostio;
 mod interrupt;
 mod memory;
+pub mod ptrace;
 pub mod registers;
 mod sys;
 pub mod systrap;
@@ -155,7 +156,9 @@ pub trait AddressSpace: Send + Sync + fmt::Debug {
     /// Copies into guest memory as far as it is writable; as [`AddressSpace::read`].
     fn write(&self, addr: UserAddr, from: &[u8]) -> usize;
 
-    /// As [`AddressSpace::write`], but also through read-only private pages: for a debugger.
+    /// As [`AddressSpace::write`], but also through read-only private pages: for a debugger. Under
+    /// ptrace only the thread that traces can do that, see [`Context::poke`]; this then writes only
+    /// what the guest could.
     fn poke(&self, addr: UserAddr, from: &[u8]) -> usize;
 
     /// Kills the stub process. Contexts in it report [`Exit::Died`]. Idempotent.
@@ -217,6 +220,11 @@ pub trait Context: Send + fmt::Debug {
 
     /// Copies into guest memory by the cheapest door; semantics of [`AddressSpace::write`].
     fn write(&mut self, addr: UserAddr, from: &[u8]) -> usize;
+
+    /// As [`AddressSpace::poke`], done by this thread itself: the way that works on every platform.
+    fn poke(&mut self, addr: UserAddr, from: &[u8]) -> usize {
+        self.space().poke(addr, from)
+    }
 
     /// A new thread in the same address space, stopped, with this one's floating-point state. Its
     /// first switch decides where it runs.

@@ -5,6 +5,8 @@
     reason = "raw system calls; each function is safe to call with any arguments"
 )]
 
+pub(crate) mod ptrace;
+
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
@@ -94,6 +96,31 @@ pub(crate) fn process_vm(pid: i32, addr: u64, copy: Copy<'_>) -> usize {
     done
 }
 
+/// Writes through ptrace to stopped thread `tid`, word by word: the bytes written, which end at the
+/// first page that is not there.
+pub(crate) fn poke_words(tid: i32, addr: u64, from: &[u8]) -> usize {
+    const WORD: u64 = 8;
+    let mut done = 0;
+    while let Some(rest) = from.get(done..)
+        && !rest.is_empty()
+    {
+        let at = addr.wrapping_add(done as u64);
+        let (start, skip) = (at & !(WORD - 1), usize::try_from(at % WORD).unwrap_or(0));
+        let Ok(old) = ptrace::peek(tid, start) else { break };
+        let mut bytes = old.to_le_bytes();
+        let mut count = 0;
+        for (to, from) in bytes.iter_mut().skip(skip).zip(rest) {
+            *to = *from;
+            count += 1;
+        }
+        if ptrace::poke(tid, start, u64::from_le_bytes(bytes)).is_err() {
+            break;
+        }
+        done += count;
+    }
+    done
+}
+
 /// A pair of connected `SOCK_SEQPACKET` sockets.
 pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -149,8 +176,13 @@ pub(crate) fn peek_ended_child() -> io::Result<Option<i32>> {
         // SAFETY: `info` lives through the call.
         let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) };
         if result == 0 {
-            // SAFETY: waitid filled in a SIGCHLD's fields.
-            return Ok(Some(unsafe { info.si_pid() }));
+            if matches!(info.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED) {
+                // SAFETY: waitid filled in a SIGCHLD's fields.
+                return Ok(Some(unsafe { info.si_pid() }));
+            }
+            // Traced by another thread, which pokes it: soon over.
+            std::thread::sleep(Duration::from_micros(200));
+            continue;
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {

@@ -34,12 +34,14 @@ pub struct Systrap {
 }
 
 impl Systrap {
-    /// Starts the zygote. To be called before the sentry installs its own filter, after it took the
-    /// user it will run as (it must stay allowed to read its stubs' memory).
+    /// Starts the zygote. To be called *after* the sentry took the user, capabilities and root that
+    /// it will keep (it must stay allowed to read its stubs' memory, and the platform has a thread of
+    /// its own from here on, which keeps what it has now), and *before* the sentry installs its
+    /// filter, which must then be for all threads.
     // An `Arc` because every context and space refers to its platform.
     #[allow(clippy::new_ret_no_self, reason = "callers want the trait, not the type")]
     pub fn new() -> Result<Arc<dyn Platform>, Error> {
-        Ok(Arc::new(Systrap { pool: pool::Pool::start()? }))
+        Ok(Arc::new(Systrap { pool: pool::Pool::start(pool::Kind::Systrap)? }))
     }
 }
 

@@ -49,9 +49,23 @@ const BLOCKED: u64 = !(1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGBUS - 1));
 /// mseal(2), Linux 6.10.
 const SYS_MSEAL: i64 = 462;
 
+/// Whose stubs they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The reaper reaps; without a filter there is no stub.
+    Systrap,
+    /// Tracers reap; a filter is a second barrier, where the host has them.
+    Ptrace,
+}
+
 /// What all stubs have in common.
 #[derive(Debug)]
 pub(crate) struct Fixed {
+    pub(crate) kind: Kind,
+    /// Where the code is.
+    pub(crate) text: u64,
+    /// A page of each stub's own, that its guest may scribble on.
+    pub(crate) scratch: u64,
     pub(crate) layout: Layout,
     pub(crate) features: u32,
     pub(crate) registry: Arc<Registry>,
@@ -63,6 +77,8 @@ pub(crate) struct Pool {
     fixed: Arc<Fixed>,
     state: Arc<StateLayout>,
     zygote: Mutex<Zygote>,
+    /// Dropped last: then the thread that must outlive all stubs ends.
+    _alive: mpsc::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -73,17 +89,22 @@ struct Zygote {
 
 impl Pool {
     /// Starts the zygote, and the thread that forks it and reaps it and all others.
-    pub(crate) fn start() -> Result<Arc<Pool>, Error> {
+    pub(crate) fn start(kind: Kind) -> Result<Arc<Pool>, Error> {
         let host = |call| move |source| Error::Host { call, source };
         let layout = range::layout();
         let registry = Arc::new(Registry::default());
-        let fixed =
-            Arc::new(Fixed { layout, features: cpu::features(), registry: Arc::clone(&registry) });
-        let thread = Arc::new(Thread::new(&fixed)?);
-        let (socket, theirs) = sys::socket_pair().map_err(host("make the zygote's socket"))?;
         let text_len = range::pages(stub::BLOB.len() as u64);
         let text = place_text(&layout, text_len)?;
-        prepare(&thread, &layout, text, text_len)?;
+        let scratch =
+            range::place(&layout, PAGE_SIZE, PAGE_SIZE).map_err(host("draw a random address"))?;
+        let features = cpu::features();
+        let registry_of_all = Arc::clone(&registry);
+        let fixed =
+            Arc::new(Fixed { kind, text, scratch, layout, features, registry: registry_of_all });
+        let thread = Arc::new(Thread::new(&fixed)?);
+        let (socket, theirs) = sys::socket_pair().map_err(host("make the zygote's socket"))?;
+        prepare(&thread, &fixed, text_len)?;
+        let (alive, end) = mpsc::channel();
         let (sender, receiver) = mpsc::sync_channel(1);
         let birth_thread = Arc::clone(&thread);
         // The stubs end with this thread (PR_SET_PDEATHSIG), so it lives as long as any stub.
@@ -104,7 +125,11 @@ impl Pool {
                 drop((theirs, birth_thread));
                 let started = matches!(born, Some(Ok(_)));
                 if sender.send(born).is_ok() && started {
-                    reap_all(&registry);
+                    match kind {
+                        Kind::Systrap => reap_all(&registry),
+                        // Would take the tracers' news from them; the tracers reap.
+                        Kind::Ptrace => drop(end.recv()),
+                    }
                 }
             })
             .map_err(host("start the reaper"))?;
@@ -123,7 +148,8 @@ impl Pool {
             hint: "systrap needs seccomp filters (CONFIG_SECCOMP_FILTER); try --platform=ptrace",
         })?;
         let state = Arc::new(StateLayout::of(&thread.channel, Frame::of(&thread.channel)?)?);
-        Ok(Arc::new(Pool { fixed, state, zygote: Mutex::new(Zygote { process, thread }) }))
+        let zygote = Mutex::new(Zygote { process, thread });
+        Ok(Arc::new(Pool { fixed, state, zygote, _alive: alive }))
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -132,15 +158,28 @@ impl Pool {
 
     /// A fresh stub, which knows nothing of any guest.
     pub(crate) fn take(&self) -> Result<SystrapContext, Error> {
+        let (process, thread, state) = self.take_parts()?;
+        Ok(SystrapContext::new(process, thread, &state, Some(state.initial())))
+    }
+
+    /// The parts of a fresh stub.
+    pub(crate) fn take_parts(
+        &self,
+    ) -> Result<(Arc<Subprocess>, Arc<Thread>, Arc<StateLayout>), Error> {
         let zygote = self.zygote.lock();
         let (process, thread) = zygote.process.fork(&zygote.thread, wake::spins())?;
         drop(zygote);
-        Ok(SystrapContext::new(process, thread, &self.state, Some(self.state.initial())))
+        if self.fixed.kind == Kind::Ptrace {
+            // A tracer wants it past its own trap.
+            thread.await_birth(0)?;
+        }
+        Ok((process, thread, Arc::clone(&self.state)))
     }
 }
 
 /// What the zygote does first, once it is in the stub: forget the sentry, and put on the filter.
-fn prepare(thread: &Thread, layout: &Layout, text: u64, text_len: u64) -> Result<(), Error> {
+fn prepare(thread: &Thread, fixed: &Fixed, text_len: u64) -> Result<(), Error> {
+    let (layout, text) = (&fixed.layout, fixed.text);
     let at =
         |start: u64, len: u64| UserRange { start: UserAddr(start), end: UserAddr(start + len) };
     let channel = (thread.channel.stub_addr(), CHANNEL_SIZE as u64);
@@ -158,13 +197,23 @@ fn prepare(thread: &Thread, layout: &Layout, text: u64, text_len: u64) -> Result
     ops.push(seal);
     ops.push(op(libc::SYS_madvise, [channel.0, channel.1, word(libc::MADV_DONTFORK), 0, 0, 0]));
     ops.push(thread.stack_op());
+    if fixed.kind == Kind::Ptrace {
+        let protection = word(libc::PROT_READ | libc::PROT_WRITE);
+        let flags = word(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE);
+        let args = [fixed.scratch, PAGE_SIZE, protection, flags, u64::MAX, 0];
+        ops.push(op(libc::SYS_mmap, args));
+    }
     let program = filter::stub(text, text + text_len)
         .ok_or(Error::StubDied { reason: "its filter cannot be written" })?;
     thread.channel.write_buffer(program.as_bytes());
     let program = thread
         .scratch(8, &[program.len() as u64, thread.channel.stub_addr() + BUFFER_OFFSET as u64]);
     // SECCOMP_SET_MODE_FILTER
-    ops.push(op(libc::SYS_seccomp, [1, 0, program, 0, 0, 0]));
+    let mut install = op(libc::SYS_seccomp, [1, 0, program, 0, 0, 0]);
+    if fixed.kind == Kind::Ptrace {
+        install.number |= OP_MAY_FAIL;
+    }
+    ops.push(install);
     thread.set_ops(&ops);
     Ok(())
 }

@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abi::UserAddr;
+use abi::{PAGE_SIZE, UserAddr};
 use parking_lot::{Mutex, RwLock};
 
 use super::{
     filter,
-    pool::Fixed,
+    pool::{Fixed, Kind},
     shared::{
         CHANNEL_SIZE, COMMAND_OPS, EVENT_DONE, EVENT_SIGNAL, OP_ALWAYS, OP_MAY_FAIL, OPS_MAX, Op,
         SCRATCH_OFFSET, STACK_OFFSET, STACK_SIZE,
@@ -28,6 +28,7 @@ use crate::{
         hostcall::word,
         range,
     },
+    ptrace::tracee::{Came, Stopped},
     sys,
 };
 
@@ -50,7 +51,7 @@ pub(crate) fn cleanup(number: i64, args: [u64; 6]) -> Op {
 #[derive(Debug)]
 pub(crate) struct Thread {
     pub(crate) channel: Channel,
-    pub(crate) bell: Bell,
+    pub(crate) bell: Arc<Bell>,
 }
 
 impl Thread {
@@ -60,7 +61,7 @@ impl Thread {
         let addr = range::place(&fixed.layout, size, size).map_err(host)?;
         let channel = Channel::new(addr).map_err(host)?;
         channel.set(field::FEATURES, fixed.features);
-        Ok(Thread { channel, bell: Bell::default() })
+        Ok(Thread { channel, bell: Arc::default() })
     }
 
     /// Waits for the event that ends a run of the guest, however long that takes.
@@ -214,6 +215,18 @@ impl Subprocess {
         }
     }
 
+    /// A thread without a channel has come.
+    pub(crate) fn count_thread(&self) {
+        self.threads.lock().live += 1;
+    }
+
+    /// A thread without a channel goes. Returns whether it was the last.
+    pub(crate) fn uncount_thread(&self) -> bool {
+        let mut threads = self.threads.lock();
+        threads.live = threads.live.saturating_sub(1);
+        threads.live == 0
+    }
+
     /// A thread is to go. Returns whether it shall end itself; else it stays or the process goes.
     pub(crate) fn remove(&self, thread: &Arc<Thread>) -> bool {
         let mut threads = self.threads.lock();
@@ -236,7 +249,7 @@ impl Subprocess {
     }
 
     /// The process has ended: `reap` lets its number go and says how.
-    fn end(&self, reap: impl FnOnce() -> i32) {
+    pub(crate) fn end(&self, reap: impl FnOnce() -> i32) {
         let mut ended = self.ended.write();
         if ended.is_none() {
             *ended = Some(reap());
@@ -245,6 +258,39 @@ impl Subprocess {
         for thread in &self.threads.lock().all {
             if let Some(thread) = thread.upgrade() {
                 wake::mark_dead(thread.channel.turn());
+            }
+        }
+    }
+
+    /// Copies from the stub's memory, its own included.
+    pub(crate) fn read_anywhere(&self, addr: u64, to: &mut [u8]) -> usize {
+        let ended = self.ended.read();
+        if ended.is_some() { 0 } else { sys::process_vm(self.pid, addr, sys::Copy::In(to)) }
+    }
+
+    /// Copies into the stub's memory, its own included.
+    pub(crate) fn write_anywhere(&self, addr: u64, from: &[u8]) -> usize {
+        let ended = self.ended.read();
+        if ended.is_some() { 0 } else { sys::process_vm(self.pid, addr, sys::Copy::Out(from)) }
+    }
+
+    /// Writes as a debugger does, by stopping the first thread for a moment.
+    fn poke_stopped(&self, addr: u64, from: &[u8]) -> usize {
+        match Stopped::attach(self.pid) {
+            Ok(Came::Stopped(stopped, _)) => {
+                let done = sys::poke_words(self.pid, addr, from);
+                if let Err(error) = stopped.detach() {
+                    tracing::debug!(%error, "a stub that was poked is gone");
+                }
+                done
+            }
+            Ok(Came::Ended(status)) => {
+                self.end(|| status);
+                0
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a stub cannot be poked");
+                0
             }
         }
     }
@@ -368,26 +414,32 @@ fn map_channel(addr: u64, fd: u64) -> Op {
 impl AddressSpace for Subprocess {
     fn read(&self, addr: UserAddr, to: &mut [u8]) -> usize {
         let len = within(&self.fixed, addr, to.len());
-        let ended = self.ended.read();
-        match to.get_mut(..len) {
-            Some(to) if ended.is_none() => sys::process_vm(self.pid, addr.raw(), sys::Copy::In(to)),
-            _ => 0,
-        }
+        to.get_mut(..len).map_or(0, |to| self.read_anywhere(addr.raw(), to))
     }
 
     fn write(&self, addr: UserAddr, from: &[u8]) -> usize {
         let len = within(&self.fixed, addr, from.len());
-        let ended = self.ended.read();
-        match from.get(..len) {
-            Some(from) if ended.is_none() => {
-                sys::process_vm(self.pid, addr.raw(), sys::Copy::Out(from))
-            }
-            _ => 0,
-        }
+        from.get(..len).map_or(0, |from| self.write_anywhere(addr.raw(), from))
     }
 
     fn poke(&self, addr: UserAddr, from: &[u8]) -> usize {
-        self.write(addr, from)
+        let len = within(&self.fixed, addr, from.len());
+        let mut done = self.write(addr, from);
+        if self.fixed.kind == Kind::Systrap {
+            // What cannot be written in the ordinary way; then that way again, which is faster.
+            while let Some(rest) = from.get(done..len)
+                && !rest.is_empty()
+            {
+                let page = usize::try_from(PAGE_SIZE - (addr.raw() + done as u64) % PAGE_SIZE);
+                let piece = rest.get(..page.unwrap_or(1)).unwrap_or(rest);
+                let poked = self.poke_stopped(addr.raw() + done as u64, piece);
+                done += poked;
+                if poked < piece.len() {
+                    break;
+                }
+            }
+        }
+        done
     }
 
     fn kill(&self) {
@@ -407,6 +459,12 @@ impl AddressSpace for Subprocess {
 impl Drop for Subprocess {
     fn drop(&mut self) {
         self.kill();
+        if self.fixed.kind == Kind::Ptrace && self.status().is_none() {
+            self.fixed.registry.forget(self.pid);
+            if let Err(error) = sys::reap(self.pid) {
+                tracing::warn!(pid = self.pid, %error, "a stub cannot be reaped");
+            }
+        }
     }
 }
 
@@ -456,6 +514,11 @@ impl Registry {
         }
         entries.insert(pid, Entry::Live(Arc::downgrade(process)));
         Ok(())
+    }
+
+    /// Process `pid` will be reaped by whoever owns it.
+    pub(crate) fn forget(&self, pid: i32) {
+        self.entries.lock().remove(&pid);
     }
 
     /// Process `pid` has ended and is still a zombie.

@@ -38,6 +38,11 @@ pub fn systrap() -> Host {
     host(PLATFORM.get_or_init(|| platform::systrap::Systrap::new().unwrap()))
 }
 
+pub fn ptrace() -> Host {
+    static PLATFORM: OnceLock<Arc<dyn Platform>> = OnceLock::new();
+    host(PLATFORM.get_or_init(|| platform::ptrace::Ptrace::new().unwrap()))
+}
+
 impl Host {
     /// Waits for the other tests to end and holds them off.
     pub fn alone(&self) -> Host {

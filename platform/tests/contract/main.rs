@@ -17,6 +17,9 @@ macro_rules! contract {
         mod systrap { $(mod $module { $(
             #[test] fn $name() { crate::$module::$name(&crate::guest::systrap()); }
         )* })* }
+        mod ptrace { $(mod $module { $(
+            #[test] fn $name() { crate::$module::$name(&crate::guest::ptrace()); }
+        )* })* }
     };
 }
 
@@ -45,6 +48,7 @@ contract! {
         files,
         first_touch_never_reaches_us,
         copies_stop_where_memory_stops,
+        poke_writes_what_the_guest_cannot,
         residency_and_advice,
         large_copies,
     }

@@ -202,7 +202,6 @@ pub fn copies_stop_where_memory_stops(host: &Host) {
     assert_eq!(guest.context.write(UserAddr(0x300_0ff0), &[0; 32]), 16);
 }
 
-#[allow(dead_code, reason = "listed once poke is there")]
 pub fn poke_writes_what_the_guest_cannot(host: &Host) {
     let mut guest = host.guest(code::calls());
     guest.registers.rax = 1;
@@ -210,14 +209,14 @@ pub fn poke_writes_what_the_guest_cannot(host: &Host) {
     guest.map(0x100_0000, 0x2000, RW);
     guest.context.protect(range(0x100_0000, 0x1000), RX).unwrap();
     assert_eq!(guest.context.write(UserAddr(0x100_0ff8), &[1; 16]), 0);
-    assert_eq!(guest.space.poke(UserAddr(0x100_0ff8), &[7; 16]), 16);
+    assert_eq!(guest.context.poke(UserAddr(0x100_0ff8), &[7; 16]), 16);
     let mut to = [0; 16];
     assert_eq!(guest.context.read(UserAddr(0x100_0ff8), &mut to), 16);
     assert_eq!(to, [7; 16]);
-    assert_eq!(guest.space.poke(UserAddr(0x100_0003), &[9; 3]), 3);
+    assert_eq!(guest.context.poke(UserAddr(0x100_0003), &[9; 3]), 3);
     assert_eq!(guest.word(0x100_0000), 0x0000_0909_0900_0000);
-    assert_eq!(guest.space.poke(UserAddr(0x100_1ffc), &[1; 8]), 4);
-    assert_eq!(guest.space.poke(UserAddr(0x100_2000), &[1; 8]), 0);
+    assert_eq!(guest.context.poke(UserAddr(0x100_1ffc), &[1; 8]), 4);
+    assert_eq!(guest.context.poke(UserAddr(0x100_2000), &[1; 8]), 0);
     // Protection stays what it was.
     guest.load(code::store());
     guest.registers.rdi = 0x100_0000;

@@ -29,17 +29,19 @@ pub fn fork_copies_memory(host: &Host) {
     assert_eq!(guest.word(DATA + 128), 0);
     // Floating-point state is the parent's of the moment of the fork.
     child.registers.rax = 77;
+    let (end, ended) = std::sync::mpsc::channel();
     let side = thread::spawn(move || {
         child.call();
         assert_eq!(child.word(DATA + 64), 0xabcd);
         assert_eq!(child.registers.fs_base, 0x1000);
-        child
+        ended.recv().unwrap();
+        child.call();
     });
     guest.call();
     assert_eq!(guest.word(DATA + 64), 0xabcd);
-    let mut child = side.join().unwrap();
     drop(guest);
-    child.call();
+    end.send(()).unwrap();
+    side.join().unwrap();
 }
 
 pub fn fork_of_a_fork(host: &Host) {
