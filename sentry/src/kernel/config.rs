@@ -29,6 +29,8 @@ pub struct KernelConfig {
     pub cpu_count: usize,
     /// Bytes of memory that the guest sees.
     pub memory_total: u64,
+    /// One processor's paragraph of `/proc/cpuinfo`, without its first line.
+    pub cpu_description: String,
     /// The most tasks at a time.
     pub max_tasks: usize,
     /// Where a line for each call goes; `None`: nobody traces.

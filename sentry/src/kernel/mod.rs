@@ -6,8 +6,11 @@
 //! [`Kernel::spawn`], signals by [`Kernel::signal`], the end by [`Kernel::kill_all`] or with init.
 
 mod config;
+mod filesystems;
+mod jobs;
 pub mod namespace;
 pub mod syscall;
+mod view;
 
 use std::{
     collections::BTreeMap,

@@ -52,6 +52,7 @@ use platform::{AddressSpace, HostCallError, Platform, Protection, Vdso};
 pub use layout::Layout;
 pub use map::{FileToMap, MapRequest, MapSource};
 pub use mappable::{HostRange, Mappable};
+pub use maps_file::MapsEntry;
 pub use program::ProgramInfo;
 pub use remap::RemapRequest;
 pub use shared::SharedMemory;

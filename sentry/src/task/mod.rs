@@ -9,6 +9,7 @@
 //! * **Lock levels.** `TaskSet` over `SignalHandlers` over `TaskState`.
 
 mod caller;
+pub mod calling;
 mod clone;
 pub mod current;
 mod deliver;

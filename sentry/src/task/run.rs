@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The run loop: guest code, and every way back from it.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use abi::{Signal, wait};
 use platform::Exit;
 
-use super::{Current, exit};
+use super::{Current, calling, exit};
 use crate::{kernel::syscall, sync::assert_none_held};
 
 /// Runs a task to its end, on its own thread.
 pub(crate) fn run(mut cx: Current) {
+    calling::set(Some(Arc::clone(&cx.task)));
     let status = loop {
         if let Some(status) = cx.settle() {
             break status;
@@ -29,6 +33,7 @@ pub(crate) fn run(mut cx: Current) {
         }
     };
     exit::leave(cx, status);
+    calling::set(None);
 }
 
 impl Current {

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering},
     },
 };
 
@@ -114,6 +114,8 @@ pub struct ThreadGroup {
     pub(crate) has_executed: AtomicBool,
     /// prctl(2) `PR_SET_DUMPABLE`.
     pub(crate) dumpable: AtomicU32,
+    /// `/proc/<pid>/oom_score_adj`, stored only.
+    pub(crate) oom_score_adj: AtomicI32,
     /// personality(2).
     pub(crate) personality: AtomicU32,
     /// alarm(2) and `ITIMER_REAL`.
@@ -146,6 +148,7 @@ impl ThreadGroup {
             is_thp_disabled: AtomicBool::new(false),
             has_executed: AtomicBool::new(false),
             dumpable: AtomicU32::new(1),
+            oom_score_adj: AtomicI32::new(0),
             personality: AtomicU32::new(0),
             real_timer: Mutex::new(None),
             prof_timer: Mutex::default(),

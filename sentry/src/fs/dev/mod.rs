@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use abi::{DevId, Errno, fcntl::OpenFlags};
 
+pub(crate) use memory::random;
+
 use super::devpts;
 use crate::vfs::{Caller, Directory, FileKind, FileOps, Inode, NewNode, Place, devices};
 

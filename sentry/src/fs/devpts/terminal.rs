@@ -96,6 +96,11 @@ impl Terminal {
         super::slave_device(self.index)
     }
 
+    /// Its foreground process group; 0 for none.
+    pub fn foreground(&self) -> i32 {
+        self.lock().foreground
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State, levels::Terminal> {
         self.state.lock()
     }

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The file systems that can be mounted by name: by runsc for the container, by the guest with mount(2).
+
+use std::sync::Arc;
+
+use abi::Errno;
+
+use super::{Kernel, jobs::Jobs, view::System};
+use crate::{
+    creds::Credentials,
+    fs::{dev, devpts, proc, sys, tmpfs},
+    vfs::Filesystem,
+};
+
+/// Names in the order of `/proc/filesystems`, and whether they want a device.
+pub(super) const NAMES: &[(&str, bool)] = &[
+    ("sysfs", false),
+    ("tmpfs", false),
+    ("proc", false),
+    ("devtmpfs", false),
+    ("devpts", false),
+    ("mqueue", false),
+    ("ramfs", false),
+    ("overlay", false),
+];
+
+impl Kernel {
+    /// A new file system of type `name`, made by `creds`, with mount(2)'s `data`; `ENODEV` for types that are not there.
+    pub fn new_filesystem(
+        &self,
+        name: &[u8],
+        data: &[u8],
+        creds: &Credentials,
+    ) -> Result<Arc<dyn Filesystem>, Errno> {
+        match name {
+            b"tmpfs" | b"ramfs" => {
+                Ok(tmpfs::Tmpfs::new(tmpfs::Options::parse(data, creds.fsuid, creds.fsgid)?))
+            }
+            b"mqueue" => Ok(tmpfs::Tmpfs::named("mqueue", tmpfs::Options::default())),
+            b"proc" => Ok(proc::new(Arc::new(System(self.weak())))),
+            b"sysfs" => Ok(sys::new(self.config().cpu_count)),
+            b"devpts" => {
+                let text = std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
+                Ok(self.new_devpts(devpts::Options::parse(text)?).filesystem())
+            }
+            b"devtmpfs" => {
+                let filesystem = tmpfs::Tmpfs::named(
+                    "devtmpfs",
+                    tmpfs::Options::parse(data, creds.fsuid, creds.fsgid)?,
+                );
+                let root = filesystem.root();
+                dev::populate(root.as_directory().ok_or(Errno::ENOTDIR)?)?;
+                Ok(filesystem)
+            }
+            _ => Err(Errno::ENODEV),
+        }
+    }
+
+    /// A new instance of devpts: what [`Kernel::new_filesystem`] mounts, for those who want its masters.
+    pub fn new_devpts(&self, options: devpts::Options) -> Arc<devpts::Devpts> {
+        devpts::Devpts::new(Arc::new(Jobs(self.weak())), options)
+    }
+}
