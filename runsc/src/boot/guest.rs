@@ -34,6 +34,7 @@ pub(super) fn config(plan: &BootPlan, platform: Arc<dyn Platform>) -> KernelConf
         domainname: plan.domainname.clone(),
         cpu_count: cpu_count(),
         memory_total: sysinfo().map_or(1 << 30, |info| info.ram_total()),
+        cpu_description: plan.cpu_description.clone(),
         max_tasks: MAX_TASKS,
         trace: plan.strace.clone().map(trace),
     }

@@ -3,14 +3,11 @@
 
 use std::sync::Arc;
 
-use abi::Errno;
+use abi::{Errno, cred::Capabilities};
 use gofer::client::Connection;
 use sentry::{
-    fs::{
-        dev,
-        gofer::{Access, GoferFilesystem},
-        tmpfs::{Options, Tmpfs},
-    },
+    creds::Credentials,
+    fs::gofer::{Access, GoferFilesystem},
     kernel::Kernel,
     vfs::Filesystem,
 };
@@ -40,17 +37,11 @@ impl Sources for Systems {
     }
 
     fn own(&self, name: &str, data: &str) -> Result<Option<Arc<dyn Filesystem>>, Errno> {
-        let _ = &self.kernel;
-        match name {
-            "sysfs" => Ok(Some(sentry::fs::sys::new(self.kernel.config().cpu_count))),
-            "devtmpfs" => {
-                let dev = Tmpfs::named("devtmpfs", Options::parse(data.as_bytes(), 0, 0)?);
-                let root = dev.root_node();
-                dev::populate(root.as_directory().ok_or(Errno::ENOTDIR)?)?;
-                Ok(Some(dev))
-            }
-            "tmpfs" => Ok(Some(Tmpfs::new(Options::parse(data.as_bytes(), 0, 0)?))),
-            _ => Ok(None),
+        let root = Credentials::root(Capabilities::all());
+        match self.kernel.new_filesystem(name.as_bytes(), data.as_bytes(), &root) {
+            Ok(filesystem) => Ok(Some(filesystem)),
+            Err(Errno::ENODEV) => Ok(None),
+            Err(errno) => Err(errno),
         }
     }
 }

@@ -56,6 +56,7 @@ pub(crate) fn plan(
     };
     let isolation = Isolation { has_namespaces: false, has_user_namespace: false };
     let boot = BootPlan {
+        cpu_description: crate::sandbox::plan::cpu_description(),
         id: id.into(),
         hostname: spec.hostname().clone().unwrap_or_else(|| "runsc".into()),
         domainname: spec.domainname().clone().unwrap_or_else(|| "(none)".into()),

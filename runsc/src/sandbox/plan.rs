@@ -50,6 +50,8 @@ pub(crate) struct BootPlan {
     pub(crate) hostname: String,
     /// The domain name that uname(2) shows.
     pub(crate) domainname: String,
+    /// One processor's paragraph of `/proc/cpuinfo`, without its first line.
+    pub(crate) cpu_description: String,
     /// How guest code runs.
     pub(crate) platform: PlatformKind,
     /// Whether system call sites of the guest are rewritten.
@@ -214,4 +216,11 @@ mod tests {
         assert_eq!(serde_json::from_str::<Bytes>(&text).unwrap(), bytes);
         assert!(serde_json::from_str::<Bytes>("\"\u{100}\"").is_err());
     }
+}
+
+/// One processor of the host as `/proc/cpuinfo` tells it; empty where it cannot be read.
+pub(crate) fn cpu_description() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    first.lines().filter(|line| !line.starts_with("processor")).collect::<Vec<_>>().join("\n")
 }
