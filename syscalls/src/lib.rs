@@ -12,6 +12,9 @@ pub mod support;
 pub mod table;
 pub mod trace;
 
+mod path;
+mod splicing;
+
 pub mod dir;
 pub mod epoll;
 pub mod eventfd;

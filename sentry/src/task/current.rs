@@ -158,6 +158,13 @@ impl Current {
         Arc::clone(&self.resources.fds)
     }
 
+    /// Its open files become its own (unshare(2) with `CLONE_FILES`).
+    pub fn unshare_files(&mut self) {
+        let own = self.resources.fds.fork();
+        let old = self.set_resources(|resources| resources.fds = own);
+        drop(old);
+    }
+
     /// Changes what it shares, for itself and for those who look at it.
     pub(crate) fn set_resources(&mut self, change: impl FnOnce(&mut Resources)) -> Resources {
         let old = self.resources.clone();
