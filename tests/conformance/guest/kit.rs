@@ -277,6 +277,19 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// A page that children share.
+pub fn shared_page() -> *mut u8 {
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    map(4096, libc::PROT_READ | libc::PROT_WRITE, flags, -1)
+}
+
+/// mmap(2) anywhere, which must work.
+pub fn map(len: usize, prot: i32, flags: i32, fd: i32) -> *mut u8 {
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), len, prot, flags, fd, 0) };
+    assert!(at != libc::MAP_FAILED, "mmap: {}", Ret::of(-1));
+    at.cast()
+}
+
 /// A pointer to a value.
 pub fn at<T>(value: &T) -> *const T {
     value

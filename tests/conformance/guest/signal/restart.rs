@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which calls go on after a handler, and which fail with EINTR: signal(7).
+//!
+//! Covers: restart_syscall.
+
+use crate::kit;
+
+extern "C" fn nothing(_: i32) {}
+
+/// What a blocking call says with and without SA_RESTART. `unblock` ends it in the end.
+fn both(label: &str, call: impl Fn() -> kit::Ret, unblock: impl Fn()) {
+    for (name, flags) in [("restart", libc::SA_RESTART), ("plain", 0)] {
+        kit::handle(libc::SIGUSR1, nothing, flags);
+        let parent = sys!(getpid).ok();
+        let pid = kit::fork(|| {
+            kit::sleep_ms(40);
+            sys!(kill, parent, libc::SIGUSR1).ok();
+            kit::sleep_ms(60);
+            unblock();
+            0
+        });
+        let ret = call();
+        kit::wait_for(pid);
+        show!(format!("{label}, {name}"), ret);
+    }
+}
+
+pub fn reads() {
+    let (r, w) = kit::pipe();
+    let put = || drop(sys!(write, w, &b"x"[..], 1).ok());
+    let mut buf = [0u8; 8];
+    let at = buf.as_mut_ptr();
+    both("pipe", || sys!(read, r, at, 1), put);
+    // What the plain one left unread.
+    show!("left", sys!(read, r, at, 8));
+    let mut fds = [0i32; 2];
+    sys!(socketpair, libc::AF_UNIX, libc::SOCK_STREAM, 0, fds.as_mut_ptr()).ok();
+    let [a, b] = fds;
+    both("socket", || sys!(recvfrom, a, at, 1, 0, 0, 0), || drop(sys!(write, b, &b"x"[..], 1)));
+}
+
+pub fn waits() {
+    both("wait4", || {
+        let pid = kit::fork(|| {
+            kit::sleep_ms(150);
+            0
+        });
+        let ret = sys!(wait4, pid, 0, 0, 0);
+        if ret.0 < 0 { kit::wait_for(pid); ret } else { kit::Ret(0) }
+    }, || ());
+    let at = kit::shared_page().cast::<u32>();
+    unsafe { at.write(5) };
+    let wake = || drop(sys!(futex, at, 1, 10, 0, 0, 0).ok());
+    let time = [0i64, 150_000_000];
+    both("futex without time", || sys!(futex, at, 0, 5, 0, 0, 0), wake);
+    both("futex with time", || sys!(futex, at, 0, 5, time.as_ptr(), 0, 0), || ());
+    both("poll", || sys!(poll, 0, 0, 150), || ());
+    both("nanosleep", || sys!(nanosleep, time.as_ptr(), 0), || ());
+    both("clock_nanosleep", || sys!(clock_nanosleep, 1, 0, time.as_ptr(), 0), || ());
+    let ep = sys!(epoll_create1, 0).fd();
+    let mut event = [0u8; 12];
+    let event = event.as_mut_ptr();
+    both("epoll", || sys!(epoll_wait, ep, event, 1, 150), || ());
+}
+
+pub fn stop_and_continue() {
+    // Without a handler these calls are not disturbed at all.
+    let parent = kit::fork(|| {
+        let time = [0i64, 200_000_000];
+        let mut left = [9i64, 9];
+        let took = kit::duration(200, || drop(sys!(nanosleep, time.as_ptr(), left.as_mut_ptr()).ok()));
+        show!("nanosleep", took);
+        show!("poll", sys!(poll, 0, 0, 100));
+        0
+    });
+    for _ in 0..2 {
+        kit::sleep_ms(40);
+        sys!(kill, parent, libc::SIGSTOP).ok();
+        kit::sleep_ms(20);
+        sys!(kill, parent, libc::SIGCONT).ok();
+    }
+    show!("end", kit::status(kit::wait_for(parent)));
+}
+
+pub fn remaining_time() {
+    kit::handle(libc::SIGALRM, nothing, libc::SA_RESTART);
+    kit::alarm_ms(50);
+    let time = [1i64, 0];
+    let mut left = [9i64, 0];
+    show!("nanosleep", sys!(nanosleep, time.as_ptr(), left.as_mut_ptr()));
+    say!("{} {}", left[0], (800_000_000..980_000_000).contains(&left[1]));
+    show!("restart_syscall alone", sys!(restart_syscall));
+}
