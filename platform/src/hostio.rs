@@ -138,9 +138,23 @@ pub fn pending(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
     if returned < 0 { Err(last_errno()) } else { Ok(bytes) }
 }
 
+/// Fills `to` from the host's generator of random numbers for cryptography.
+pub fn random(to: &mut [u8]) -> Result<(), Errno> {
+    // No call of up to 256 bytes is ever cut short.
+    for piece in to.chunks_mut(256) {
+        crate::sys::random(piece).map_err(|_| Errno::EIO)?;
+    }
+    Ok(())
+}
+
+/// An entry of the auxiliary vector that this very process was started with; 0 if it has none.
+pub fn auxv(kind: u64) -> u64 {
+    crate::sys::auxv(kind)
+}
+
 /// The host calls that this module makes, for the sentry's seccomp filter.
 pub const HOST_CALLS: &[i64] =
-    &[libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_fstat, libc::SYS_ioctl];
+    &[libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_fstat, libc::SYS_ioctl, libc::SYS_getrandom];
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,7 @@ pub mod creds;
 pub mod fs;
 pub mod io;
 pub mod kernel;
+pub mod loader;
 pub mod mm;
 pub mod net;
 pub mod random;

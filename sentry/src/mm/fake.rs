@@ -160,7 +160,9 @@ impl Context for FakeContext {
             if let Backing::Private { file, offset } | Backing::Shared { file, offset } = backing {
                 let file = std::fs::File::from(file.try_clone_to_owned().expect("an open file"));
                 let at = offset + number * PAGE_SIZE - range.start.raw();
-                let _short = file.read_at(&mut bytes, at).expect("a readable file");
+                if file.read_at(&mut bytes, at).is_err() {
+                    return Err(HostCallError::Refused(Errno::EINVAL));
+                }
             }
             pages.insert(number, Page { protection, bytes });
         }

@@ -321,6 +321,13 @@ impl MemoryManager {
         clear.then_some(start.raw())
     }
 
+    /// A free place of `len` bytes, a multiple of `align`: for the loader.
+    pub(crate) fn find_room(&self, len: u64, align: u64) -> Result<u64, Errno> {
+        let len = page_align(len).ok_or(Errno::ENOMEM)?;
+        let below = UserRange { start: self.layout.user.start, end: self.layout.map_base };
+        self.mappings.lock().set.highest_gap(below, len, align).ok_or(Errno::ENOMEM)
+    }
+
     pub(super) fn find_gap(
         &self,
         mappings: &Mappings,

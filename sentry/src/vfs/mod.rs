@@ -20,6 +20,7 @@ pub mod devices;
 pub mod epoll;
 mod file;
 mod inode;
+mod mapped;
 mod mount;
 mod mount_namespace;
 pub mod notify;
