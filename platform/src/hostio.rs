@@ -138,15 +138,6 @@ pub fn pending(fd: BorrowedFd<'_>) -> Result<i32, Errno> {
     if returned < 0 { Err(last_errno()) } else { Ok(bytes) }
 }
 
-/// Fills `to` from the host's generator of random numbers for cryptography.
-pub fn random(to: &mut [u8]) -> Result<(), Errno> {
-    // No call of up to 256 bytes is ever cut short.
-    for piece in to.chunks_mut(256) {
-        crate::sys::random(piece).map_err(|_| Errno::EIO)?;
-    }
-    Ok(())
-}
-
 /// An entry of the auxiliary vector that this very process was started with; 0 if it has none.
 pub fn auxv(kind: u64) -> u64 {
     crate::sys::auxv(kind)

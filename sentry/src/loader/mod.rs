@@ -232,7 +232,10 @@ struct Random {
 impl Random {
     fn new(is_on: bool) -> Result<Random, Errno> {
         let mut pool = [0; 128];
-        platform::hostio::random(&mut pool)?;
+        // No call of up to 256 bytes is ever cut short.
+        if platform::hostio::random(&mut pool)? != pool.len() {
+            return Err(Errno::EIO);
+        }
         Ok(Random { pool, used: 0, is_on })
     }
 
