@@ -124,10 +124,12 @@ pub(crate) fn keep_capabilities(keep: u64) -> io::Result<()> {
     const VERSION_3: u32 = 0x2008_0522;
     for capability in 0..64 {
         if keep & (1 << capability) == 0 {
-            // Numbers that this kernel does not have fail with EINVAL; without CAP_SETPCAP the
-            // bounding set stays, which no_new_privs makes harmless.
+            // The first number that this kernel does not have fails with EINVAL; without CAP_SETPCAP
+            // the bounding set stays, which no_new_privs makes harmless.
             // SAFETY: a plain call on numbers.
-            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+            if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
+                break;
+            }
         }
     }
     // SAFETY: a plain call on numbers. Kernels without ambient sets have nothing to clear.

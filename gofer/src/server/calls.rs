@@ -68,6 +68,8 @@ const READING: &[HostCall] = &[
     when(libc::SYS_unshare, When::OneOf(0, &[CLONE_FS as u64])),
     call(libc::SYS_fchdir),
     call(libc::SYS_rt_sigprocmask),
+    // The C library's own signals, at the first thread.
+    when(libc::SYS_rt_sigaction, When::OneOf(0, &[32, 33])),
     call(libc::SYS_gettid),
     call(libc::SYS_sigaltstack),
     when(libc::SYS_mmap, When::Without(2, PROT_EXEC as u64)),
