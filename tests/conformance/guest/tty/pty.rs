@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pseudo-terminals and the line discipline.
+//!
+//! Covers: ioctl.
+
+use crate::kit;
+
+/// The master and the slave of a new terminal that is nobody's yet.
+fn open() -> (i32, i32) {
+    let master = kit::open("/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY);
+    let zero = 0i32;
+    sys!(ioctl, master, libc::TIOCSPTLCK, &raw const zero).ok();
+    let mut number = 0i32;
+    sys!(ioctl, master, libc::TIOCGPTN, &raw mut number).ok();
+    let slave = kit::open(&format!("/dev/pts/{number}"), libc::O_RDWR | libc::O_NOCTTY);
+    (master, slave)
+}
+
+fn read(fd: i32) -> String {
+    let mut buf = [0u8; 256];
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    if sys!(poll, &raw mut poll, 1, 200).0 == 0 {
+        return "nothing".to_owned();
+    }
+    let ret = sys!(read, fd, &mut buf[..], 256);
+    format!("{ret} {:?}", String::from_utf8_lossy(&buf[..ret.0.max(0) as usize]))
+}
+
+fn write(fd: i32, text: &str) {
+    sys!(write, fd, text.as_bytes(), text.len()).ok();
+}
+
+fn change(fd: i32, change: impl FnOnce(&mut libc::termios)) {
+    let mut termios: libc::termios = unsafe { std::mem::zeroed() };
+    unsafe { libc::tcgetattr(fd, &raw mut termios) };
+    change(&mut termios);
+    unsafe { libc::tcsetattr(fd, libc::TCSANOW, &raw const termios) };
+}
+
+pub fn defaults() {
+    let (master, slave) = open();
+    let mut termios: libc::termios = unsafe { std::mem::zeroed() };
+    unsafe { libc::tcgetattr(slave, &raw mut termios) };
+    say!("{:o} {:o} {:o}", termios.c_iflag, termios.c_oflag, termios.c_lflag);
+    say!("{:o} {:?}", termios.c_cflag, &termios.c_cc[..19]);
+    let mut size = [9u16; 4];
+    show!("size", sys!(ioctl, master, libc::TIOCGWINSZ, size.as_mut_ptr()));
+    say!("{size:?}");
+    show!("set", sys!(ioctl, master, libc::TIOCSWINSZ, [40u16, 100, 0, 0].as_ptr()));
+    sys!(ioctl, slave, libc::TIOCGWINSZ, size.as_mut_ptr()).ok();
+    say!("{size:?}");
+    show!("not a terminal", sys!(ioctl, kit::file("f", b""), libc::TCGETS, size.as_mut_ptr()));
+    show!("unknown", sys!(ioctl, slave, 0x54ff, 0));
+    show!("closed", sys!(ioctl, 99, libc::TCGETS, 0));
+}
+
+pub fn lines() {
+    let (master, slave) = open();
+    write(master, "hel");
+    show!("no line yet", read(slave));
+    write(master, "lo\r");
+    show!("line", read(slave));
+    show!("echo", read(master));
+    write(master, "abc\x7f\x7fd\n");
+    show!("erased", read(slave));
+    show!("echo", read(master));
+    write(master, "some words here\x17\x17x\x15kept\n");
+    show!("killed", read(slave));
+    read(master);
+    write(master, "no newline\x04");
+    show!("end of file", read(slave));
+    write(master, "\x04");
+    show!("at the start", read(slave));
+    write(slave, "out\n");
+    read(master);
+    write(slave, "a\nb\n");
+    show!("output", read(master));
+    write(master, "\x16\x03lit\n");
+    show!("literal", read(slave));
+}
+
+pub fn raw_mode() {
+    let (master, slave) = open();
+    change(slave, |t| unsafe { libc::cfmakeraw(t) });
+    write(master, "a\r\x03");
+    show!("as typed", read(slave));
+    show!("no echo", read(master));
+    change(slave, |t| {
+        t.c_cc[libc::VMIN] = 0;
+        t.c_cc[libc::VTIME] = 1;
+    });
+    let mut buf = [0u8; 4];
+    show!("timeout", sys!(read, slave, &mut buf[..], 4));
+    change(slave, |t| {
+        t.c_cc[libc::VMIN] = 3;
+        t.c_cc[libc::VTIME] = 0;
+    });
+    write(master, "xyzw");
+    show!("at least three", sys!(read, slave, &mut buf[..], 4));
+    write(slave, "a\n");
+    show!("output as is", read(master));
+}
+
+pub fn closing() {
+    let (master, slave) = open();
+    write(slave, "last words");
+    kit::close(&[slave]);
+    show!("still there", read(master));
+    show!("then", read(master));
+    let (master, slave) = open();
+    kit::close(&[master]);
+    show!("slave reads", read(slave));
+    show!("slave writes", sys!(write, slave, &b"x"[..], 1));
+    let mut poll = libc::pollfd { fd: slave, events: libc::POLLIN, revents: 0 };
+    sys!(poll, &raw mut poll, 1, 0).ok();
+    show!("poll", format!("{:#x}", poll.revents));
+}
+
+pub fn controlling_terminal() {
+    let (master, slave) = open();
+    let (r, w) = kit::pipe();
+    let mut group = 0i32;
+    show!("not ours", sys!(ioctl, slave, libc::TIOCGPGRP, &raw mut group));
+    let pid = kit::fork(|| {
+        sys!(setsid).ok();
+        show!("none yet", sys!(open, c"/dev/tty", libc::O_RDWR, 0));
+        show!("make it so", sys!(ioctl, slave, libc::TIOCSCTTY, 0));
+        show!("/dev/tty", sys!(open, c"/dev/tty", libc::O_RDWR, 0).is_ok());
+        let mut group = 0i32;
+        sys!(ioctl, slave, libc::TIOCGPGRP, &raw mut group).ok();
+        show!("foreground", i64::from(group) == sys!(getpid).ok());
+        show!("bad group", sys!(ioctl, slave, libc::TIOCSPGRP, &raw const w));
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+        sys!(write, w, &b"x"[..], 1).ok();
+        kit::sleep_ms(10_000);
+        0
+    });
+    sys!(read, r, [0u8; 1].as_mut_ptr(), 1).ok();
+    write(master, "\x03");
+    show!("Ctrl-C", kit::status(kit::wait_for(pid)));
+    show!("echo", read(master));
+}
+
+pub fn background_and_stop() {
+    let (master, slave) = open();
+    let pid = kit::fork(|| {
+        sys!(setsid).ok();
+        sys!(ioctl, slave, libc::TIOCSCTTY, 0).ok();
+        let child = kit::fork(|| {
+            sys!(setpgid, 0, 0).ok();
+            let mut buf = [0u8; 4];
+            sys!(read, slave, &mut buf[..], 4);
+            7
+        });
+        let mut status = 0;
+        sys!(wait4, child, &raw mut status, libc::WUNTRACED, 0).ok();
+        show!("background read", kit::status(status));
+        unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
+        let group = child;
+        show!("to the foreground", sys!(ioctl, slave, libc::TIOCSPGRP, &raw const group));
+        sys!(kill, child, libc::SIGCONT).ok();
+        kit::sleep_ms(50);
+        write(master, "in\n");
+        show!("reads now", kit::status(kit::wait_for(child)));
+        let own = sys!(getpid).ok() as i32;
+        sys!(ioctl, slave, libc::TIOCSPGRP, &raw const own).ok();
+        let child = kit::fork(|| {
+            sys!(setpgid, 0, 0).ok();
+            let own = sys!(getpid).ok() as i32;
+            sys!(ioctl, slave, libc::TIOCSPGRP, &raw const own).ok();
+            unsafe { libc::signal(libc::SIGTSTP, libc::SIG_DFL) };
+            write(slave, "ready");
+            kit::sleep_ms(10_000);
+            8
+        });
+        kit::until("the child", || read(master).contains("ready"));
+        write(master, "\x1a");
+        sys!(wait4, child, &raw mut status, libc::WUNTRACED, 0).ok();
+        show!("Ctrl-Z", kit::status(status));
+        sys!(kill, child, libc::SIGKILL).ok();
+        kit::wait_for(child);
+        0
+    });
+    show!("end", kit::status(kit::wait_for(pid)));
+}
+
+pub fn hang_up() {
+    let (master, slave) = open();
+    let (r, w) = kit::pipe();
+    let pid = kit::fork(|| {
+        kit::close(&[master]);
+        sys!(setsid).ok();
+        sys!(ioctl, slave, libc::TIOCSCTTY, 0).ok();
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+        sys!(write, w, &b"x"[..], 1).ok();
+        kit::sleep_ms(10_000);
+        0
+    });
+    sys!(read, r, [0u8; 1].as_mut_ptr(), 1).ok();
+    kit::close(&[slave, master]);
+    show!("session leader", kit::status(kit::wait_for(pid)));
+}
+
+pub fn window_size_change_signals() {
+    use std::sync::atomic::{AtomicI32, Ordering};
+    static SEEN: AtomicI32 = AtomicI32::new(0);
+    extern "C" fn count(_: i32) {
+        SEEN.fetch_add(1, Ordering::SeqCst);
+    }
+    let (master, slave) = open();
+    kit::in_child(|| {
+        sys!(setsid).ok();
+        sys!(ioctl, slave, libc::TIOCSCTTY, 0).ok();
+        kit::handle(libc::SIGWINCH, count, 0);
+        sys!(ioctl, master, libc::TIOCSWINSZ, [40u16, 100, 0, 0].as_ptr()).ok();
+        show!("changed", SEEN.load(Ordering::SeqCst));
+        sys!(ioctl, master, libc::TIOCSWINSZ, [40u16, 100, 0, 0].as_ptr()).ok();
+        show!("same again", SEEN.load(Ordering::SeqCst));
+        0
+    });
+}
