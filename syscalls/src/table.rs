@@ -190,34 +190,34 @@ macro_rules! with_table {
                 [467 / 467] open_tree_attr in mount (dirfd: DirFd, path: UserCStr, flags: u32, attr: UserIn<MountAttr>, size: usize) Planned;
 
                 // pipes
-                [22 / -] pipe in pipe (pipefd: UserOut<[i32; 2]>) Planned;
-                [293 / 59] pipe2 in pipe (pipefd: UserOut<[i32; 2]>, flags: OpenFlags) Planned;
+                [22 / -] pipe in pipe (pipefd: UserOut<[i32; 2]>) Full;
+                [293 / 59] pipe2 in pipe (pipefd: UserOut<[i32; 2]>, flags: OpenFlags) Full;
 
                 // files without a name
                 [319 / 279] memfd_create in memfd (name: UserCStr, flags: MemfdFlags) Planned;
 
                 // waiting for files
-                [7 / -] poll in poll (fds: UserInOut<PollFd>, nfds: u32, timeout: i32) Planned;
-                [23 / -] select in poll (nfds: i32, readfds: UserInOut<u64>, writefds: UserInOut<u64>, exceptfds: UserInOut<u64>, timeout: UserInOut<Timeval>) Planned;
-                [270 / 72] pselect6 in poll (nfds: i32, readfds: UserInOut<u64>, writefds: UserInOut<u64>, exceptfds: UserInOut<u64>, timeout: UserInOut<Timespec>, sigmask: UserIn<SigSetWithSize>) Planned;
-                [271 / 73] ppoll in poll (fds: UserInOut<PollFd>, nfds: u32, timeout: UserInOut<Timespec>, sigmask: UserIn<SigSet>, sigsetsize: usize) Planned;
+                [7 / -] poll in poll (fds: UserInOut<PollFd>, nfds: u32, timeout: i32) Full;
+                [23 / -] select in poll (nfds: i32, readfds: UserInOut<u64>, writefds: UserInOut<u64>, exceptfds: UserInOut<u64>, timeout: UserInOut<Timeval>) Full;
+                [270 / 72] pselect6 in poll (nfds: i32, readfds: UserInOut<u64>, writefds: UserInOut<u64>, exceptfds: UserInOut<u64>, timeout: UserInOut<Timespec>, sigmask: UserIn<SigSetWithSize>) Full;
+                [271 / 73] ppoll in poll (fds: UserInOut<PollFd>, nfds: u32, timeout: UserInOut<Timespec>, sigmask: UserIn<SigSet>, sigsetsize: usize) Full;
 
                 // epoll(7)
-                [213 / -] epoll_create in epoll (size: i32) Planned;
-                [232 / -] epoll_wait in epoll (epfd: Fd, events: UserOut<EpollEvent>, maxevents: i32, timeout: i32) Planned;
-                [233 / 21] epoll_ctl in epoll (epfd: Fd, op: EpollOp, fd: Fd, event: UserIn<EpollEvent>) Planned;
-                [281 / 22] epoll_pwait in epoll (epfd: Fd, events: UserOut<EpollEvent>, maxevents: i32, timeout: i32, sigmask: UserIn<SigSet>, sigsetsize: usize) Planned;
-                [291 / 20] epoll_create1 in epoll (flags: EpollCreateFlags) Planned;
-                [441 / 441] epoll_pwait2 in epoll (epfd: Fd, events: UserOut<EpollEvent>, maxevents: i32, timeout: UserIn<Timespec>, sigmask: UserIn<SigSet>, sigsetsize: usize) Planned;
+                [213 / -] epoll_create in epoll (size: i32) Full;
+                [232 / -] epoll_wait in epoll (epfd: Fd, events: UserOut<EpollEvent>, maxevents: i32, timeout: i32) Full;
+                [233 / 21] epoll_ctl in epoll (epfd: Fd, op: EpollOp, fd: Fd, event: UserIn<EpollEvent>) Full;
+                [281 / 22] epoll_pwait in epoll (epfd: Fd, events: UserOut<EpollEvent>, maxevents: i32, timeout: i32, sigmask: UserIn<SigSet>, sigsetsize: usize) Full;
+                [291 / 20] epoll_create1 in epoll (flags: EpollCreateFlags) Full;
+                [441 / 441] epoll_pwait2 in epoll (epfd: Fd, events: UserOut<EpollEvent>, maxevents: i32, timeout: UserIn<Timespec>, sigmask: UserIn<SigSet>, sigsetsize: usize) Full;
 
                 // eventfd(2), signalfd(2), timerfd_create(2)
-                [282 / -] signalfd in eventfd (fd: Fd, mask: UserIn<SigSet>, sizemask: usize) Planned;
-                [283 / 85] timerfd_create in eventfd (clockid: ClockId, flags: TimerfdFlags) Planned;
-                [284 / -] eventfd in eventfd (initval: u32) Planned;
-                [286 / 86] timerfd_settime in eventfd (fd: Fd, flags: TimerfdSetFlags, new_value: UserIn<Itimerspec>, old_value: UserOut<Itimerspec>) Planned;
-                [287 / 87] timerfd_gettime in eventfd (fd: Fd, curr_value: UserOut<Itimerspec>) Planned;
-                [289 / 74] signalfd4 in eventfd (fd: Fd, mask: UserIn<SigSet>, sizemask: usize, flags: SignalfdFlags) Planned;
-                [290 / 19] eventfd2 in eventfd (initval: u32, flags: EventfdFlags) Planned;
+                [282 / -] signalfd in eventfd (fd: Fd, mask: UserIn<SigSet>, sizemask: usize) Full;
+                [283 / 85] timerfd_create in eventfd (clockid: ClockId, flags: TimerfdFlags) Full;
+                [284 / -] eventfd in eventfd (initval: u32) Full;
+                [286 / 86] timerfd_settime in eventfd (fd: Fd, flags: TimerfdSetFlags, new_value: UserIn<Itimerspec>, old_value: UserOut<Itimerspec>) Full;
+                [287 / 87] timerfd_gettime in eventfd (fd: Fd, curr_value: UserOut<Itimerspec>) Full;
+                [289 / 74] signalfd4 in eventfd (fd: Fd, mask: UserIn<SigSet>, sizemask: usize, flags: SignalfdFlags) Full;
+                [290 / 19] eventfd2 in eventfd (initval: u32, flags: EventfdFlags) Full;
 
                 // inotify(7)
                 [253 / -] inotify_init in inotify () Planned;
@@ -425,26 +425,26 @@ macro_rules! with_table {
                 [318 / 278] getrandom in random (buf: UserOut<u8>, count: usize, flags: GetrandomFlags) Full;
 
                 // sockets
-                [41 / 198] socket in socket (domain: i32, kind: i32, protocol: i32) Planned;
-                [42 / 203] connect in socket (sockfd: Fd, addr: UserIn<SockaddrStorage>, addrlen: i32) Planned;
-                [43 / 202] accept in socket (sockfd: Fd, addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>) Planned;
-                [44 / 206] sendto in socket (sockfd: Fd, buf: UserIn<u8>, len: usize, flags: MessageFlags, dest_addr: UserIn<SockaddrStorage>, addrlen: i32) Planned;
-                [45 / 207] recvfrom in socket (sockfd: Fd, buf: UserOut<u8>, len: usize, flags: MessageFlags, src_addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>) Planned;
-                [46 / 211] sendmsg in socket (sockfd: Fd, msg: UserIn<Msghdr>, flags: MessageFlags) Planned;
-                [47 / 212] recvmsg in socket (sockfd: Fd, msg: UserInOut<Msghdr>, flags: MessageFlags) Planned;
-                [48 / 210] shutdown in socket (sockfd: Fd, how: ShutdownHow) Planned;
-                [49 / 200] bind in socket (sockfd: Fd, addr: UserIn<SockaddrStorage>, addrlen: i32) Planned;
-                [50 / 201] listen in socket (sockfd: Fd, backlog: i32) Planned;
-                [51 / 204] getsockname in socket (sockfd: Fd, addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>) Planned;
-                [52 / 205] getpeername in socket (sockfd: Fd, addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>) Planned;
-                [53 / 199] socketpair in socket (domain: i32, kind: i32, protocol: i32, sv: UserOut<[i32; 2]>) Planned;
-                [288 / 242] accept4 in socket (sockfd: Fd, addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>, flags: SocketFlags) Planned;
-                [299 / 243] recvmmsg in socket (sockfd: Fd, msgvec: UserInOut<Mmsghdr>, vlen: u32, flags: MessageFlags, timeout: UserInOut<Timespec>) Planned;
-                [307 / 269] sendmmsg in socket (sockfd: Fd, msgvec: UserInOut<Mmsghdr>, vlen: u32, flags: MessageFlags) Planned;
+                [41 / 198] socket in socket (domain: i32, kind: i32, protocol: i32) Partial("AF_UNIX only; other families are EAFNOSUPPORT");
+                [42 / 203] connect in socket (sockfd: Fd, addr: UserIn<SockaddrStorage>, addrlen: i32) Full;
+                [43 / 202] accept in socket (sockfd: Fd, addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>) Full;
+                [44 / 206] sendto in socket (sockfd: Fd, buf: UserIn<u8>, len: usize, flags: MessageFlags, dest_addr: UserIn<SockaddrStorage>, addrlen: i32) Partial("no MSG_OOB on unix streams");
+                [45 / 207] recvfrom in socket (sockfd: Fd, buf: UserOut<u8>, len: usize, flags: MessageFlags, src_addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>) Partial("no MSG_OOB on unix streams");
+                [46 / 211] sendmsg in socket (sockfd: Fd, msg: UserIn<Msghdr>, flags: MessageFlags) Partial("no MSG_OOB on unix streams");
+                [47 / 212] recvmsg in socket (sockfd: Fd, msg: UserInOut<Msghdr>, flags: MessageFlags) Partial("no MSG_OOB on unix streams");
+                [48 / 210] shutdown in socket (sockfd: Fd, how: ShutdownHow) Full;
+                [49 / 200] bind in socket (sockfd: Fd, addr: UserIn<SockaddrStorage>, addrlen: i32) Full;
+                [50 / 201] listen in socket (sockfd: Fd, backlog: i32) Full;
+                [51 / 204] getsockname in socket (sockfd: Fd, addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>) Full;
+                [52 / 205] getpeername in socket (sockfd: Fd, addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>) Full;
+                [53 / 199] socketpair in socket (domain: i32, kind: i32, protocol: i32, sv: UserOut<[i32; 2]>) Partial("AF_UNIX only; other families are EAFNOSUPPORT");
+                [288 / 242] accept4 in socket (sockfd: Fd, addr: UserOut<SockaddrStorage>, addrlen: UserInOut<i32>, flags: SocketFlags) Full;
+                [299 / 243] recvmmsg in socket (sockfd: Fd, msgvec: UserInOut<Mmsghdr>, vlen: u32, flags: MessageFlags, timeout: UserInOut<Timespec>) Full;
+                [307 / 269] sendmmsg in socket (sockfd: Fd, msgvec: UserInOut<Mmsghdr>, vlen: u32, flags: MessageFlags) Full;
 
                 // socket options
-                [54 / 208] setsockopt in sockopt (sockfd: Fd, level: i32, optname: i32, optval: UserIn<u8>, optlen: i32) Planned;
-                [55 / 209] getsockopt in sockopt (sockfd: Fd, level: i32, optname: i32, optval: UserOut<u8>, optlen: UserInOut<i32>) Planned;
+                [54 / 208] setsockopt in sockopt (sockfd: Fd, level: i32, optname: i32, optval: UserIn<u8>, optlen: i32) Full;
+                [55 / 209] getsockopt in sockopt (sockfd: Fd, level: i32, optname: i32, optval: UserOut<u8>, optlen: UserInOut<i32>) Full;
             }
             refused {
                 [134 / -] uselib ENOSYS "Linux is built without it since 5.15";

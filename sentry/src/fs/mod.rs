@@ -9,5 +9,7 @@ pub mod host;
 pub mod pipe;
 pub mod proc;
 pub mod pseudo;
+pub mod signalfd;
 pub mod sys;
+pub mod timerfd;
 pub mod tmpfs;

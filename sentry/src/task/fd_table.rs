@@ -96,6 +96,11 @@ impl FdTable {
         FdTable::with(self.slots.read().clone())
     }
 
+    /// Numbers there is room for without growing, as select(2) sees it: at least a word of bits.
+    pub fn room(&self) -> usize {
+        self.slots.read().entries.len().next_power_of_two().max(64)
+    }
+
     /// What `fd` means.
     pub fn get(&self, fd: Fd) -> Option<FdEntry> {
         let index = usize::try_from(fd.0).ok()?;

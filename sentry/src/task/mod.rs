@@ -48,7 +48,7 @@ pub use current::Current;
 pub use exit::ExitWaiter;
 pub use fd_table::{FdEntry, FdTable, MAX_FDS};
 pub use fs_context::FsContext;
-pub use pidfd::pidfd_target;
+pub use pidfd::{PidFd, open_process, pidfd_target};
 pub use rlimits::Rlimits;
 pub use send::Sender;
 pub use spawn::Prepared;

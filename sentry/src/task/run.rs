@@ -10,11 +10,12 @@ use abi::{Signal, wait};
 use platform::Exit;
 
 use super::{Current, calling, exit};
-use crate::{kernel::syscall, sync::assert_none_held};
+use crate::{fs::signalfd, kernel::syscall, sync::assert_none_held};
 
 /// Runs a task to its end, on its own thread.
 pub(crate) fn run(mut cx: Current) {
     calling::set(Some(Arc::clone(&cx.task)));
+    signalfd::set_reader(Some(Arc::clone(&cx.task) as Arc<dyn signalfd::Reader>));
     let status = loop {
         if let Some(status) = cx.settle() {
             break status;
@@ -32,6 +33,7 @@ pub(crate) fn run(mut cx: Current) {
             Err(error) => break cx.lose_stub(&error.to_string()),
         }
     };
+    signalfd::set_reader(None);
     exit::leave(cx, status);
     calling::set(None);
 }

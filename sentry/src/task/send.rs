@@ -237,3 +237,17 @@ impl Task {
         own.or_else(|| group.pending.take(mask))
     }
 }
+
+impl crate::fs::signalfd::Reader for Task {
+    fn pending(&self) -> SigSet {
+        self.pending_set()
+    }
+
+    fn take(&self, wanted: SigSet) -> Option<SigInfo> {
+        self.take_pending(wanted)
+    }
+
+    fn queue(&self) -> crate::wait::WaitQueue {
+        self.group().signal_queue().clone()
+    }
+}

@@ -21,12 +21,19 @@ use crate::{
 #[derive(Default)]
 pub struct Fifo {
     pipe: Mutex<Weak<Pipe>, levels::InodeState>,
+    /// A pipe without a name, whose openers wait for nobody.
+    is_anonymous: bool,
 }
 
 impl Fifo {
     /// A fifo that nobody has open.
     pub fn new() -> Fifo {
         Fifo::default()
+    }
+
+    /// What the inode of a pipe without a name holds, to open it again through `/proc/<pid>/fd`.
+    pub(super) fn of(pipe: &Arc<Pipe>) -> Fifo {
+        Fifo { pipe: Mutex::new(Arc::downgrade(pipe)), is_anonymous: true }
     }
 
     /// Opens an end (`fs/pipe.c: fifo_open`). Never waits: the end's `open_wait` says when its peer has
@@ -59,6 +66,7 @@ impl Fifo {
         let mut end = PipeEnd::attach(&pipe, side, flags);
         match side {
             Side::Read if writers == 0 && is_nonblocking => end.quiet_until = Some(writer_opens),
+            _ if self.is_anonymous => {}
             Side::Read if writers == 0 => end.awaited = Awaited::Writer(writer_opens),
             Side::Write if readers == 0 => end.awaited = Awaited::Reader(reader_opens),
             _ => {}

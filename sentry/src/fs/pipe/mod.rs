@@ -12,6 +12,7 @@
 mod buffer;
 mod end;
 mod fifo;
+mod inode;
 mod transfer;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ use buffer::{Buffer, PAGE};
 
 pub use end::PipeEnd;
 pub use fifo::Fifo;
+pub use inode::{open_pair, register};
 
 /// Slots of a new pipe (64 KiB).
 const DEFAULT_SLOTS: usize = 16;
