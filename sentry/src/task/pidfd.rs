@@ -77,8 +77,3 @@ impl Current {
 pub fn pidfd_target(file: &Arc<FileDescription>) -> Option<i32> {
     file.ops_as::<PidFd>().map(|pidfd| pidfd.group.pid())
 }
-
-/// The process that a pidfd is of; `None` for any other file.
-pub fn pidfd_target(_file: &Arc<FileDescription>) -> Option<i32> {
-    None
-}
