@@ -294,7 +294,7 @@ macro_rules! with_table {
                 [56 / 220] clone in task (flags: CloneFlags, stack: UserAddr, parent_tid: UserOut<i32>, child_tid: UserOut<i32>, tls: u64) Partial("of namespaces only UTS");
                 [57 / -] fork in task () Full;
                 [58 / -] vfork in task () Full;
-                [59 / 221] execve in task (path: UserCStr, argv: UserIn<UserCStr>, envp: UserIn<UserCStr>) Planned;
+                [59 / 221] execve in task (path: UserCStr, argv: UserIn<UserCStr>, envp: UserIn<UserCStr>) Full;
                 [60 / 93] exit in task (status: i32) Full;
                 [61 / 260] wait4 in task (pid: Pid, wstatus: UserOut<i32>, options: WaitOptions, rusage: UserOut<Rusage>) Full;
                 [135 / 92] personality in task (persona: u32) Full;
@@ -302,7 +302,7 @@ macro_rules! with_table {
                 [231 / 94] exit_group in task (status: i32) Full;
                 [247 / 95] waitid in task (idtype: IdType, id: Pid, infop: UserOut<SigInfo>, options: WaitOptions, rusage: UserOut<Rusage>) Full;
                 [312 / 272] kcmp in task (pid1: Pid, pid2: Pid, kind: KcmpType, idx1: u64, idx2: u64) Partial("no KCMP_EPOLL_TFD");
-                [322 / 281] execveat in task (dirfd: DirFd, path: UserCStr, argv: UserIn<UserCStr>, envp: UserIn<UserCStr>, flags: AtFlags) Planned;
+                [322 / 281] execveat in task (dirfd: DirFd, path: UserCStr, argv: UserIn<UserCStr>, envp: UserIn<UserCStr>, flags: AtFlags) Full;
                 [334 / 293] rseq in task (rseq: UserInOut<Rseq>, rseq_len: u32, flags: u32, sig: u32) Planned;
                 [434 / 434] pidfd_open in task (pid: Pid, flags: PidfdFlags) Planned;
                 [435 / 435] clone3 in task (cl_args: UserIn<CloneArgs>, size: usize) Partial("of namespaces only UTS; no cgroups");

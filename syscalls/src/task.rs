@@ -2,7 +2,8 @@
 //! Tasks born, changed, awaited, gone.
 
 use abi::{
-    Errno, Known, Pid, SigInfo, Signal, UserAddr, UserIn, UserOut,
+    DirFd, Errno, Known, Pid, SigInfo, Signal, UserAddr, UserCStr, UserIn, UserOut,
+    fcntl::AtFlags,
     kcmp::KcmpType,
     resource::Rusage,
     sched::{CLONE_ARGS_SIZE_VER0, CSIGNAL, CloneArgs, CloneFlags},
@@ -11,7 +12,8 @@ use abi::{
 };
 use sentry::{
     kernel::{OrRestart, Restart, Stop, SysResult},
-    task::{CloneRequest, Current, Usage, WaitFor, Waited},
+    task::{CloneRequest, Current, ExecRequest, Usage, WaitFor, Waited},
+    vfs::{Lookup, ResolveContext},
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -304,4 +306,59 @@ pub fn kcmp(
         KCMP_IO | KCMP_SYSVSEM => same(A::as_ptr(a.group()).cast(), A::as_ptr(b.group()).cast()),
         _ => return Err(Errno::EINVAL.into()),
     })
+}
+
+/// execve(2). On success the registers are the new program's.
+pub fn execve(
+    cx: &mut Current,
+    path: UserCStr,
+    argv: UserIn<UserCStr>,
+    envp: UserIn<UserCStr>,
+) -> SysResult<Never> {
+    execveat(cx, DirFd::CWD, path, argv, envp, AtFlags::empty())
+}
+
+/// execveat(2)
+pub fn execveat(
+    cx: &mut Current,
+    dirfd: DirFd,
+    path: UserCStr,
+    argv: UserIn<UserCStr>,
+    envp: UserIn<UserCStr>,
+    flags: AtFlags,
+) -> SysResult<Never> {
+    if !(AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW).contains(flags) {
+        return Err(Errno::EINVAL.into());
+    }
+    let path = cx.read_path(path)?;
+    if path.is_empty() && !flags.contains(AtFlags::EMPTY_PATH) {
+        return Err(Errno::ENOENT.into());
+    }
+    let fs = cx.fs_context();
+    let (mut name, mut is_path_inaccessible) = (path.clone(), false);
+    let start = if dirfd == DirFd::CWD || path.first() == Some(&b'/') {
+        fs.cwd()
+    } else {
+        let entry = cx.fd_table().get(dirfd.fd()).ok_or(Errno::EBADF)?;
+        is_path_inaccessible = entry.close_on_exec;
+        name = format!("/dev/fd/{dirfd}").into_bytes();
+        if !path.is_empty() {
+            name.push(b'/');
+            name.extend_from_slice(&path);
+        }
+        entry.file.place().clone()
+    };
+    let mut lookup = Lookup::empty();
+    lookup.set(Lookup::EMPTY, flags.contains(AtFlags::EMPTY_PATH));
+    lookup.set(Lookup::FOLLOW, !flags.contains(AtFlags::SYMLINK_NOFOLLOW));
+    let request = ExecRequest {
+        resolve: ResolveContext { root: fs.root(), start, creds: cx.creds() },
+        path,
+        lookup,
+        name,
+        is_path_inaccessible,
+        arguments: argv,
+        environment: envp,
+    };
+    Err(cx.execute(&request))
 }

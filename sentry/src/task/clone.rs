@@ -216,6 +216,7 @@ impl Current {
                 return Err(Errno::EAGAIN);
             }
             signals.threads.push(Arc::clone(&task));
+            signals.unburied += 1;
             if signals.job != JobState::Running {
                 task.look_first();
             }

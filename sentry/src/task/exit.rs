@@ -104,6 +104,7 @@ pub(crate) fn leave(mut cx: Current, status: i32) {
     }
     bury(&kernel, &task, status);
     // A thread that executes a program waits for the others to be gone for good.
+    group.lock().unburied -= 1;
     group.changed.notify_all();
     drop(task);
 }
@@ -113,7 +114,11 @@ pub(crate) fn forget(kernel: &Arc<Kernel>, task: &Arc<Task>) {
     let group = task.group();
     let seen = task.resources.lock().take();
     drop(seen);
-    group.lock().threads.retain(|other| !Arc::ptr_eq(other, task));
+    {
+        let mut signals = group.lock();
+        signals.threads.retain(|other| !Arc::ptr_eq(other, task));
+        signals.unburied -= 1;
+    }
     let mut tasks = kernel.tasks();
     tasks.remove_task(task.tid());
     let process = if task.tid() == group.pid() { tasks.remove_process(group.pid()) } else { None };

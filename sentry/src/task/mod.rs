@@ -14,6 +14,7 @@ mod clone;
 pub mod current;
 mod deliver;
 mod exec;
+mod exec_creds;
 mod exit;
 mod fd_table;
 mod fs_context;
@@ -45,6 +46,7 @@ use platform::Interrupter;
 
 pub use clone::CloneRequest;
 pub use current::Current;
+pub use exec::ExecRequest;
 pub use exit::ExitWaiter;
 pub use fd_table::{FdEntry, FdTable, MAX_FDS};
 pub use fs_context::FsContext;

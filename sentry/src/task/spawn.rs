@@ -125,6 +125,7 @@ impl Kernel {
         {
             let mut signals = group.lock();
             signals.threads.push(Arc::clone(&task));
+            signals.unburied = 1;
             signals.is_unkillable = pid == 1 && is_protected;
         }
         tasks.add_task(pid, Arc::clone(&task));

@@ -166,6 +166,19 @@ impl TaskTable {
         self.processes.insert(pid, process);
     }
 
+    /// The thread that was `old` leads its process from now on: children know it by the new id.
+    pub(crate) fn take_lead(&mut self, pid: i32, old: i32, task: &Arc<Task>) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        process.leader = Arc::clone(task);
+        for child in process.children.clone() {
+            if let Some(child) = self.processes.get_mut(&child)
+                && child.parent_tid == old
+            {
+                child.parent_tid = pid;
+            }
+        }
+    }
+
     /// Forgets a process for good.
     pub(crate) fn remove_process(&mut self, pid: i32) -> Option<Process> {
         let process = self.processes.remove(&pid)?;

@@ -72,6 +72,8 @@ pub(crate) enum Report {
 pub(crate) struct GroupSignals {
     /// Its live threads, the leader first as long as it lives.
     pub(crate) threads: Vec<Arc<Task>>,
+    /// How many of its threads the task table knows: those that end are there a little longer.
+    pub(crate) unburied: usize,
     /// Pending for any of them.
     pub(crate) pending: Pending,
     /// Set once the group is to end: its wait status.
