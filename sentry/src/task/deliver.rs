@@ -269,6 +269,13 @@ impl Current {
 
     /// A hardware exception of guest code.
     pub(crate) fn fault(&mut self, fault: Fault) {
+        let limits = self.memory_limits();
+        let addr = abi::UserAddr(fault.addr);
+        let is_segv = fault.signal == Signal::SIGSEGV.raw();
+        if is_segv && self.resources.mm.grow_stack(&mut *self.context, &limits, addr) {
+            return;
+        }
+        let fault = self.resources.mm.as_seen(fault);
         let Some(signal) = Signal::from_raw(fault.signal) else { return };
         let is_memory = matches!(signal, Signal::SIGSEGV | Signal::SIGBUS);
         self.trap = Trap {
