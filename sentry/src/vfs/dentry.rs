@@ -77,7 +77,15 @@ pub(super) enum Cached {
 /// The unused dentries of one mounted file system.
 #[derive(Default)]
 pub struct DentryCache {
-    queue: Mutex<VecDeque<Arc<Dentry>>, levels::Leaf>,
+    kept: Mutex<Kept, levels::Leaf>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// By their addresses, which nobody else can have while they are here.
+    dentries: FxHashMap<usize, Arc<Dentry>>,
+    /// In the order of coming; addresses of those that left early are passed over.
+    queue: VecDeque<usize>,
 }
 
 impl Dentry {
@@ -267,6 +275,9 @@ impl Dentry {
             }
         }
         child.link.store(Arc::new(Link { parent: Some(self.clone()), name, is_gone: true }));
+        if let Some(cache) = self.cache.upgrade() {
+            cache.discard(child);
+        }
     }
 
     /// Forgets what is known of `name`: the next walk asks the file system. The dentry that was there,
@@ -282,6 +293,9 @@ impl Dentry {
         {
             let link = Link { parent: Some(self.clone()), name: Box::from(name), is_gone: true };
             dentry.link.store(Arc::new(link));
+            if let Some(cache) = self.cache.upgrade() {
+                cache.discard(&dentry);
+            }
         }
     }
 
@@ -320,6 +334,7 @@ impl Dentry {
         }
         let link = Link { parent: Some(self.clone()), name: Box::from(name), is_gone: false };
         child.link.store(Arc::new(link));
+        self.keep(child);
     }
 
     /// Children that are in use or cached now (for umount(2) and propagation).
@@ -330,6 +345,12 @@ impl Dentry {
             Child::Missing => None,
         });
         live.collect()
+    }
+
+    /// Names in the table, dead ones too.
+    #[cfg(test)]
+    pub(crate) fn cached_names(&self) -> usize {
+        self.children.read().table.len()
     }
 
     fn keep(&self, dentry: &Arc<Dentry>) {
@@ -384,48 +405,68 @@ impl Children {
 }
 
 impl DentryCache {
-    /// Takes a new dentry in, and lets go of one that nobody looked at lately.
+    /// Takes a dentry in, and lets go of one that nobody looked at lately.
     fn keep(&self, dentry: Arc<Dentry>) {
-        let mut out = None;
-        {
-            let mut queue = self.queue.lock();
-            queue.push_back(dentry);
-            // One comes in, so letting one go keeps the bound; the second chances are bounded too.
-            for _ in 0..8 {
-                if queue.len() <= CACHED {
-                    break;
-                }
-                let Some(oldest) = queue.pop_front() else { break };
-                if oldest.used.swap(false, Ordering::Relaxed) {
-                    queue.push_back(oldest);
-                } else {
-                    out = Some(oldest);
-                    break;
-                }
+        let out = {
+            let mut kept = self.kept.lock();
+            let key = Arc::as_ptr(&dentry).addr();
+            if kept.dentries.insert(key, dentry).is_none() {
+                kept.queue.push_back(key);
             }
-            if out.is_none() && queue.len() > CACHED {
-                out = queue.pop_front();
-            }
-        }
+            kept.overflow()
+        };
         if let Some(out) = out {
             Dentry::forget(out);
         }
     }
 
+    /// Lets go of a dentry whose name is gone: nobody will look for it.
+    fn discard(&self, dentry: &Arc<Dentry>) {
+        let gone = {
+            let mut kept = self.kept.lock();
+            let gone = kept.dentries.remove(&Arc::as_ptr(dentry).addr());
+            if kept.queue.len() > 2 * kept.dentries.len() + 64 {
+                let Kept { dentries, queue } = &mut *kept;
+                queue.retain(|key| dentries.contains_key(key));
+            }
+            gone
+        };
+        drop(gone);
+    }
+
     /// Lets go of all dentries: nobody's cache any more.
     pub fn clear(&self) {
-        let all = mem::take(&mut *self.queue.lock());
+        let all = mem::take(&mut *self.kept.lock());
         drop(all);
     }
 
     /// Dentries in the cache.
     pub fn len(&self) -> usize {
-        self.queue.lock().len()
+        self.kept.lock().dentries.len()
     }
 
     /// Whether nothing is cached.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Kept {
+    /// What must leave, if there are too many.
+    fn overflow(&mut self) -> Option<Arc<Dentry>> {
+        // One came in, so letting one go keeps the bound. Second chances are bounded too.
+        let mut chances = 8;
+        while self.dentries.len() > CACHED {
+            let key = self.queue.pop_front()?;
+            let Some(oldest) = self.dentries.get(&key) else { continue };
+            if chances > 0 && oldest.used.swap(false, Ordering::Relaxed) {
+                chances -= 1;
+                self.queue.push_back(key);
+                continue;
+            }
+            return self.dentries.remove(&key);
+        }
+        None
     }
 }
 
