@@ -47,7 +47,9 @@ use std::{
 };
 
 use abi::{Errno, PAGE_SIZE, UserAddr, UserRange};
-use platform::{AddressSpace, HostCallError, Platform, Protection, Vdso};
+use platform::{AddressSpace, Platform, Protection, Vdso};
+
+pub use platform::HostCallError;
 
 pub use layout::Layout;
 pub use map::{FileToMap, MapRequest, MapSource};

@@ -38,6 +38,11 @@ impl MemoryManager {
         }
     }
 
+    /// Whether all from `start` to `end` is mapped.
+    pub fn is_mapped(&self, start: UserAddr, end: UserAddr) -> bool {
+        self.mappings.lock().set.covers(UserRange { start, end })
+    }
+
     /// mincore(2). Checks stand in the order of Linux's `mm/mincore.c`.
     pub fn residency(
         &self,

@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 
-use abi::{Errno, UserAddr, UserRange, mman::RemapFlags};
+use abi::{Errno, PAGE_SIZE, UserAddr, UserRange, mman::RemapFlags};
 use platform::{Backing, Context, MapOptions};
 
 use super::{
@@ -79,6 +79,29 @@ impl MemoryManager {
         }
         result
             .inspect(|at| tracing::trace!(from = %addr, to = %at, hint = %new_addr, "memory moved"))
+    }
+
+    /// remap_file_pages(2): shows the file of a shared mapping from page `page` on at `addr`.
+    ///
+    /// DIFFERS: the range must lie in one mapping.
+    pub fn remap_pages(
+        &self,
+        cx: &mut dyn Context,
+        limits: &Limits,
+        addr: UserAddr,
+        len: u64,
+        page: u64,
+    ) -> Result<(), Errno> {
+        let range = UserRange::new(addr, len).filter(|r| !r.is_empty()).ok_or(Errno::EINVAL)?;
+        let offset = page.checked_mul(PAGE_SIZE).ok_or(Errno::EINVAL)?;
+        offset.checked_add(len).ok_or(Errno::EINVAL)?;
+        let (found, mut vma) = self.mapping_at(addr).ok_or(Errno::EINVAL)?;
+        let content = vma.content.as_mut().ok_or(Errno::EINVAL)?;
+        if !vma.flags.contains(VmaFlags::SHARED) || !found.contains_range(range) {
+            return Err(Errno::EINVAL);
+        }
+        content.offset = offset;
+        self.map_fixed(cx, limits, range, vma)
     }
 
     /// mremap_to(): to a given place, or anywhere with the old one left mapped.

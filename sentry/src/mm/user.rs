@@ -212,6 +212,18 @@ impl Pieces {
         Ok(Pieces { space, pieces, at: 0, within: 0, remaining: total })
     }
 
+    /// The memory that iovecs name which were read and checked.
+    fn of(space: Arc<dyn AddressSpace>, iovecs: &[Iovec]) -> Pieces {
+        let mut total = 0;
+        let mut pieces: SmallVec<[Piece; 4]> = SmallVec::new();
+        for iovec in iovecs {
+            let len = to_usize(iovec.iov_len).min(MAX_RW_COUNT - total);
+            total += len;
+            pieces.push(Piece { addr: UserAddr(iovec.iov_base), len });
+        }
+        Pieces { space, pieces, at: 0, within: 0, remaining: total }
+    }
+
     /// Where the next bytes are, and how many lie there in one piece.
     fn here(&mut self) -> Option<(UserAddr, usize)> {
         loop {
@@ -253,7 +265,13 @@ impl Pieces {
     ) -> Result<usize, Errno> {
         let mut done = 0;
         while done < len {
-            let Some((addr, left)) = self.here() else { break };
+            let Some((addr, left)) = self.here() else {
+                // Pieces are left, but at addresses that do not exist.
+                if done == 0 && self.remaining > 0 {
+                    return Err(Errno::EFAULT);
+                }
+                break;
+            };
             let want = left.min(len - done);
             let got = copy(&*self.space, addr, done, want).min(want);
             self.advance(got);
@@ -289,6 +307,11 @@ impl UserSource {
     pub fn import(cx: &mut dyn Context, iov: UserIn<Iovec>, count: usize) -> Result<Self, Errno> {
         Ok(UserSource(Pieces::import(cx, iov, count)?))
     }
+
+    /// Memory of another address space.
+    pub fn pieces(space: Arc<dyn AddressSpace>, iovecs: &[Iovec]) -> UserSource {
+        UserSource(Pieces::of(space, iovecs))
+    }
 }
 
 impl Source for UserSource {
@@ -320,6 +343,11 @@ impl UserSink {
     /// The memory that an array of iovecs names.
     pub fn import(cx: &mut dyn Context, iov: UserIn<Iovec>, count: usize) -> Result<Self, Errno> {
         Ok(UserSink(Pieces::import(cx, iov, count)?))
+    }
+
+    /// Memory of another address space.
+    pub fn pieces(space: Arc<dyn AddressSpace>, iovecs: &[Iovec]) -> UserSink {
+        UserSink(Pieces::of(space, iovecs))
     }
 }
 
