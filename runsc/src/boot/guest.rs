@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use abi::Errno;
 use nix::{
+    libc,
     sched::{CpuSet, sched_getaffinity},
     sys::sysinfo::sysinfo,
     unistd::Pid,
@@ -12,7 +13,7 @@ use nix::{
 use platform::Platform;
 use sentry::kernel::{Kernel, KernelConfig, TraceSink};
 
-use super::control::Guest;
+use super::{control::Guest, terminal::Window};
 use crate::{
     config::Strace,
     log,
@@ -65,12 +66,17 @@ fn trace(strace: Strace) -> TraceSink {
 pub(super) struct Running {
     /// Its kernel.
     pub(super) kernel: Arc<Kernel>,
+    /// The window of its terminal.
+    pub(super) window: Option<Window>,
 }
 
 impl Guest for Running {
     fn signal(&self, signal: i32, target: Target) -> Result<(), Errno> {
         if signal == 0 {
             return Ok(());
+        }
+        if let (libc::SIGWINCH, Some(window)) = (signal, &self.window) {
+            return window.resize();
         }
         match target {
             Target::Init => self.kernel.signal(INIT, signal),

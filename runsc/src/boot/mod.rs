@@ -13,6 +13,7 @@ mod mountpoints;
 mod process;
 mod stdio;
 mod systems;
+mod terminal;
 mod vfs;
 
 use std::sync::Arc;
@@ -20,7 +21,9 @@ use systems::Systems;
 
 use nix::sys::prctl;
 use platform::Platform;
-use sentry::kernel::Kernel;
+use sentry::{fs::devpts::Options, kernel::Kernel};
+use stdio::Stream;
+use terminal::Console;
 
 use crate::{
     config::PlatformKind,
@@ -28,7 +31,7 @@ use crate::{
     sandbox::{
         control::{Channel, Event, Failure},
         jail,
-        plan::BootPlan,
+        plan::{BootPlan, MountKind},
         spawn,
     },
     sys,
@@ -80,15 +83,32 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
     prctl::set_dumpable(false)?;
     let connection = sys::inherited(spawn::CONNECTION).ok_or("no connection to the gofer")?;
     let gofer = ::gofer::client::Connection::new(connection);
-    let files = stdio::import()?;
+    let streams = stdio::import(plan.process.terminal)?;
     let config = guest::config(&plan, Arc::clone(&platform));
     install_filter(&*platform)?;
 
     let kernel = Kernel::new(config);
     sentry::fs::dev::register();
-    let tree = vfs::tree(&plan, &Systems { gofer, kernel: Arc::clone(&kernel) })?;
+    let devpts = plan.process.terminal.then(|| kernel.new_devpts(terminal_options(&plan)));
+    let systems = Systems { gofer, kernel: Arc::clone(&kernel), devpts: devpts.clone() };
+    let tree = vfs::tree(&plan, &systems)?;
     let cwd = vfs::working_directory(&tree, &plan.process.cwd)?;
-    let spec = process::spec(&plan.process, &tree, cwd, files, None);
+    let host_terminal = streams.iter().find_map(|stream| match stream {
+        Stream::Terminal(host) => Some(host.try_clone()),
+        Stream::File(_) => None,
+    });
+    let (console, file) = match (&devpts, host_terminal) {
+        (Some(devpts), Some(host)) => {
+            let creds = process::credentials(&plan.process);
+            let (console, file) = Console::open(devpts, &tree, creds, host?)?;
+            (Some(console), Some(file))
+        }
+        _ => (None, None),
+    };
+    let files = stdio::files(streams, file.as_ref());
+    drop(file);
+    let identity = console.as_ref().map(Console::identity);
+    let spec = process::spec(&plan.process, &tree, cwd, files, identity);
     let prepared = match kernel.prepare(spec) {
         Ok(prepared) => prepared,
         Err(errno) => {
@@ -96,7 +116,8 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
             return Ok(Event::Failed { failure, message });
         }
     };
-    let running = guest::Running { kernel: Arc::clone(&kernel) };
+    let window = console.as_ref().map(Console::window).transpose()?;
+    let running = guest::Running { kernel: Arc::clone(&kernel), window };
     let start = control::serve(Arc::clone(control), running)?;
     if plan.waits_for_start {
         control.send(&Event::Created)?;
@@ -105,10 +126,22 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
     let (_, waiter) = prepared.start().map_err(|errno| errno.message())?;
     control.send(&Event::Started)?;
     let status = waiter.wait();
+    if let Some(console) = console {
+        console.drain();
+    }
     if plan.report {
         control.send(&Event::Report { text: guest::report(&kernel) })?;
     }
     Ok(Event::Exited { status })
+}
+
+/// The options of the plan's own devpts.
+fn terminal_options(plan: &BootPlan) -> Options {
+    let data = plan.mounts.iter().find_map(|mount| match &mount.kind {
+        MountKind::Own(name) if name == "devpts" => Some(&*mount.data),
+        _ => None,
+    });
+    data.and_then(|data| Options::parse(data).ok()).unwrap_or_default()
 }
 
 fn close_jail(plan: &BootPlan) -> Result<(), Error> {
@@ -137,9 +170,6 @@ fn install_filter(platform: &dyn Platform) -> Result<(), Error> {
 fn start_platform(kind: PlatformKind) -> Result<Arc<dyn Platform>, platform::Error> {
     match kind {
         PlatformKind::Systrap => platform::systrap::Systrap::new(),
-        PlatformKind::Ptrace => Err(platform::Error::Unsupported {
-            feature: "ptrace platform",
-            hint: "use --platform=systrap",
-        }),
+        PlatformKind::Ptrace => platform::ptrace::Ptrace::new(),
     }
 }

@@ -7,7 +7,10 @@ use abi::{Errno, cred::Capabilities};
 use gofer::client::Connection;
 use sentry::{
     creds::Credentials,
-    fs::gofer::{Access, GoferFilesystem},
+    fs::{
+        devpts::Devpts,
+        gofer::{Access, GoferFilesystem},
+    },
     kernel::Kernel,
     vfs::Filesystem,
 };
@@ -21,6 +24,8 @@ pub(super) struct Systems {
     pub(super) gofer: Connection,
     /// What proc and its like show.
     pub(super) kernel: Arc<Kernel>,
+    /// Where the guest's first terminal is, if it has one.
+    pub(super) devpts: Option<Arc<Devpts>>,
 }
 
 impl Sources for Systems {
@@ -37,6 +42,9 @@ impl Sources for Systems {
     }
 
     fn own(&self, name: &str, data: &str) -> Result<Option<Arc<dyn Filesystem>>, Errno> {
+        if let ("devpts", Some(devpts)) = (name, &self.devpts) {
+            return Ok(Some(devpts.filesystem()));
+        }
         let root = Credentials::root(Capabilities::all());
         match self.kernel.new_filesystem(name.as_bytes(), data.as_bytes(), &root) {
             Ok(filesystem) => Ok(Some(filesystem)),

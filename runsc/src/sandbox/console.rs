@@ -52,10 +52,13 @@ pub(crate) fn make_raw(terminal: BorrowedFd<'_>) -> nix::Result<()> {
     raw(terminal, &termios::tcgetattr(terminal)?)
 }
 
-/// Whether the guest gets a terminal: standard input is one, and we are in its foreground, so that its
-/// settings and its keys are ours.
+/// Whether the guest gets a terminal of its own: standard input and output are one, and we are in its
+/// foreground, so that its settings and its keys are ours. Otherwise a program beside us in a pipeline
+/// may be using the terminal, and the guest gets the host's as it is.
 pub(crate) fn is_terminal() -> bool {
-    io::stdin().is_terminal() && tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
+    io::stdin().is_terminal()
+        && io::stdout().is_terminal()
+        && tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
 }
 
 /// Our standard streams, for the guest. One that is closed is the null device.

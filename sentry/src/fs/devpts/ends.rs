@@ -24,6 +24,13 @@ pub struct Slave {
     pub(super) terminal: Arc<Terminal>,
 }
 
+impl Master {
+    /// The pair it belongs to.
+    pub fn terminal(&self) -> &Arc<Terminal> {
+        &self.terminal
+    }
+}
+
 impl Slave {
     /// Opens the slave's end.
     pub fn open(terminal: &Arc<Terminal>, may_override: bool) -> Result<Slave, Errno> {

@@ -101,6 +101,20 @@ impl Terminal {
         self.lock().foreground
     }
 
+    /// Makes it the terminal of a session that comes from outside, with the leader's group in front.
+    pub fn give_to(&self, session: i32) {
+        let mut state = self.lock();
+        state.is_locked = false;
+        state.session = Some(session);
+        state.foreground = session;
+    }
+
+    /// Whether the guest's side still has something to show.
+    pub fn has_output(&self) -> bool {
+        let state = self.lock();
+        state.line.pending_output() > 0
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State, levels::Terminal> {
         self.state.lock()
     }
@@ -364,7 +378,7 @@ impl Terminal {
         self.slave_queue.notify(Ready::READABLE | Ready::WRITABLE);
     }
 
-    pub(super) fn set_size(&self, size: Winsize) {
+    pub fn set_size(&self, size: Winsize) {
         let foreground = {
             let mut state = self.lock();
             if state.size == size {
