@@ -27,7 +27,7 @@ const CRATES: [(&str, &[&str]); 8] = [
 
 /// The sentry's layers, from below: a module imports from its own line and from those above it.
 const LAYERS: [&[&str]; 6] = [
-    &["sync", "time", "wait"],
+    &["sync", "time", "wait", "random"],
     &["io", "creds", "signal", "mm"],
     &["vfs"],
     &["fs", "net", "ipc", "futex"],

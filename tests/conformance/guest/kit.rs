@@ -290,6 +290,9 @@ pub fn map(len: usize, prot: i32, flags: i32, fd: i32) -> *mut u8 {
     at.cast()
 }
 
+/// Nothing is asked of the result.
+pub fn ignore<T>(_: T) {}
+
 /// A pointer to a value.
 pub fn at<T>(value: &T) -> *const T {
     value

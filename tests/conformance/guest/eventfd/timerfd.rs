@@ -14,7 +14,7 @@ pub fn expirations() {
     let fd = sys!(timerfd_create, libc::CLOCK_MONOTONIC, 0).fd();
     sys!(timerfd_settime, fd, 0, kit::at(&spec(50, 0)), 0).ok();
     let mut count = 0u64;
-    show!("waits", kit::duration(50, || drop(sys!(read, fd, &raw mut count, 8).ok())));
+    show!("waits", kit::duration(50, || kit::ignore(sys!(read, fd, &raw mut count, 8).ok())));
     show!("once", count);
     sys!(timerfd_settime, fd, 0, kit::at(&spec(20, 20)), 0).ok();
     kit::sleep_ms(110);

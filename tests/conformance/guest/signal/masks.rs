@@ -106,7 +106,7 @@ pub fn timed_wait() {
         show!("value in order", unsafe { info.si_value().sival_ptr.addr() });
     }
     let time = [0i64, 50_000_000];
-    let wait = || drop(sys!(rt_sigtimedwait, &raw const usr, 0, time.as_ptr(), 8));
+    let wait = || kit::ignore(sys!(rt_sigtimedwait, &raw const usr, 0, time.as_ptr(), 8));
     show!("timeout", kit::duration(50, wait));
     let pid = kit::fork(|| {
         kit::sleep_ms(30);

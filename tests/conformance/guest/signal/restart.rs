@@ -27,7 +27,7 @@ fn both(label: &str, call: impl Fn() -> kit::Ret, unblock: impl Fn()) {
 
 pub fn reads() {
     let (r, w) = kit::pipe();
-    let put = || drop(sys!(write, w, &b"x"[..], 1).ok());
+    let put = || kit::ignore(sys!(write, w, &b"x"[..], 1).ok());
     let mut buf = [0u8; 8];
     let at = buf.as_mut_ptr();
     both("pipe", || sys!(read, r, at, 1), put);
@@ -36,7 +36,7 @@ pub fn reads() {
     let mut fds = [0i32; 2];
     sys!(socketpair, libc::AF_UNIX, libc::SOCK_STREAM, 0, fds.as_mut_ptr()).ok();
     let [a, b] = fds;
-    both("socket", || sys!(recvfrom, a, at, 1, 0, 0, 0), || drop(sys!(write, b, &b"x"[..], 1)));
+    both("socket", || sys!(recvfrom, a, at, 1, 0, 0, 0), || kit::ignore(sys!(write, b, &b"x"[..], 1)));
 }
 
 pub fn waits() {
@@ -50,7 +50,7 @@ pub fn waits() {
     }, || ());
     let at = kit::shared_page().cast::<u32>();
     unsafe { at.write(5) };
-    let wake = || drop(sys!(futex, at, 1, 10, 0, 0, 0).ok());
+    let wake = || kit::ignore(sys!(futex, at, 1, 10, 0, 0, 0).ok());
     let time = [0i64, 150_000_000];
     both("futex without time", || sys!(futex, at, 0, 5, 0, 0, 0), wake);
     both("futex with time", || sys!(futex, at, 0, 5, time.as_ptr(), 0, 0), || ());
@@ -68,7 +68,7 @@ pub fn stop_and_continue() {
     let parent = kit::fork(|| {
         let time = [0i64, 200_000_000];
         let mut left = [9i64, 9];
-        let took = kit::duration(200, || drop(sys!(nanosleep, time.as_ptr(), left.as_mut_ptr()).ok()));
+        let took = kit::duration(200, || kit::ignore(sys!(nanosleep, time.as_ptr(), left.as_mut_ptr()).ok()));
         show!("nanosleep", took);
         show!("poll", sys!(poll, 0, 0, 100));
         0

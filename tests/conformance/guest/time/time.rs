@@ -65,11 +65,11 @@ pub fn cpu_time() {
 
 pub fn sleeping() {
     let ms = |ms: i64| [ms / 1000, ms % 1000 * 1_000_000];
-    show!("nanosleep", kit::duration(60, || drop(sys!(nanosleep, ms(60).as_ptr(), 0).ok())));
-    show!("relative", kit::duration(60, || drop(sys!(clock_nanosleep, 1, 0, ms(60).as_ptr(), 0))));
+    show!("nanosleep", kit::duration(60, || kit::ignore(sys!(nanosleep, ms(60).as_ptr(), 0).ok())));
+    show!("relative", kit::duration(60, || kit::ignore(sys!(clock_nanosleep, 1, 0, ms(60).as_ptr(), 0))));
     let until = now(1) + 60_000_000;
     let at = [until / 1_000_000_000, until % 1_000_000_000];
-    show!("absolute", kit::duration(60, || drop(sys!(clock_nanosleep, 1, 1, at.as_ptr(), 0))));
+    show!("absolute", kit::duration(60, || kit::ignore(sys!(clock_nanosleep, 1, 1, at.as_ptr(), 0))));
     show!("past", sys!(clock_nanosleep, 1, 1, [1i64, 0].as_ptr(), 0));
     show!("zero", sys!(nanosleep, [0i64, 0].as_ptr(), 0));
     show!("nanoseconds", sys!(nanosleep, [0i64, 1_000_000_000].as_ptr(), 0));
