@@ -363,11 +363,11 @@ macro_rules! with_table {
                 [159 / 171] adjtimex in time (buf: UserInOut<Timex>) Partial("tells, does not change");
                 [164 / 170] settimeofday in time (tv: UserIn<Timeval>, tz: UserIn<Timezone>) Partial("the clock is the host's: EPERM");
                 [201 / -] time in time (tloc: UserOut<i64>) Full;
-                [222 / 107] timer_create in time (clockid: ClockId, sevp: UserIn<SigEvent>, timerid: UserOut<i32>) Planned;
-                [223 / 110] timer_settime in time (timerid: TimerId, flags: TimerFlags, new_value: UserIn<Itimerspec>, old_value: UserOut<Itimerspec>) Planned;
-                [224 / 108] timer_gettime in time (timerid: TimerId, curr_value: UserOut<Itimerspec>) Planned;
-                [225 / 109] timer_getoverrun in time (timerid: TimerId) Planned;
-                [226 / 111] timer_delete in time (timerid: TimerId) Planned;
+                [222 / 107] timer_create in time (clockid: ClockId, sevp: UserIn<SigEvent>, timerid: UserOut<i32>) Partial("not on CPU clocks");
+                [223 / 110] timer_settime in time (timerid: TimerId, flags: TimerFlags, new_value: UserIn<Itimerspec>, old_value: UserOut<Itimerspec>) Full;
+                [224 / 108] timer_gettime in time (timerid: TimerId, curr_value: UserOut<Itimerspec>) Full;
+                [225 / 109] timer_getoverrun in time (timerid: TimerId) Full;
+                [226 / 111] timer_delete in time (timerid: TimerId) Full;
                 [227 / 112] clock_settime in time (clockid: ClockId, tp: UserIn<Timespec>) Partial("the clock is the host's: EPERM");
                 [228 / 113] clock_gettime in time (clockid: ClockId, tp: UserOut<Timespec>) Full;
                 [229 / 114] clock_getres in time (clockid: ClockId, res: UserOut<Timespec>) Full;

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Clocks and timers.
 
+use std::sync::Arc;
+
 use abi::{
-    Errno, UserIn, UserInOut, UserOut,
+    Errno, Signal, TimerId, UserIn, UserInOut, UserOut,
+    signal::{SIGEV_NONE, SIGEV_SIGNAL, SIGEV_THREAD, SIGEV_THREAD_ID, SigEvent},
     time::{
         CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID, ClockId, ITIMER_PROF, ITIMER_REAL,
-        ITIMER_VIRTUAL, IntervalTimer, Itimerval, TIME_ERROR, TimerFlags, Timespec, Timeval, Timex,
-        Timezone, Tms, USER_HZ,
+        ITIMER_VIRTUAL, IntervalTimer, Itimerspec, Itimerval, TIME_ERROR, TimerFlags, Timespec,
+        Timeval, Timex, Timezone, Tms, USER_HZ,
     },
 };
 use sentry::{
     kernel::{OrRestart, Restart, Stop, SysResult},
-    task::Current,
+    task::{Current, Notify},
     time::{Clock, Setting, instant_after, nanos_of, timespec_of_nanos},
     wait::Cut,
 };
@@ -300,4 +303,89 @@ pub fn clock_adjtime(cx: &mut Current, clockid: ClockId, buf: UserInOut<Timex>) 
         Reading::Global(Clock::Realtime) => adjtimex(cx, buf),
         _ => Err(Errno::EOPNOTSUPP.into()),
     }
+}
+
+/// timer_create(2)
+pub fn timer_create(
+    cx: &mut Current,
+    clockid: ClockId,
+    sevp: UserIn<SigEvent>,
+    timerid: UserOut<i32>,
+) -> SysResult {
+    let clock = match find_clock(cx, clockid)? {
+        Reading::Global(
+            clock @ (Clock::Realtime | Clock::Monotonic | Clock::Boottime | Clock::Tai),
+        ) => clock,
+        Reading::Global(_) => return Err(Errno::EOPNOTSUPP.into()),
+        // DIFFERS: timers on CPU clocks would need a clock that ticks with them; setitimer(2) has them.
+        Reading::Process(_) | Reading::Thread(_) => return Err(Errno::EOPNOTSUPP.into()),
+    };
+    let notify = match sevp.nullable() {
+        None => Notify::Process(Signal::SIGALRM, None),
+        Some(sevp) => {
+            let event = cx.read(sevp)?;
+            let signal = Signal::from_raw(event.sigev_signo).ok_or(Errno::EINVAL);
+            match event.sigev_notify {
+                SIGEV_NONE => Notify::None,
+                SIGEV_SIGNAL | SIGEV_THREAD => Notify::Process(signal?, Some(event.sigev_value)),
+                SIGEV_THREAD_ID => {
+                    let task = cx.kernel().tasks().task(event.sigev_notify_thread_id);
+                    let task = task.filter(|task| task.pid() == cx.task().pid());
+                    let task = task.ok_or(Errno::EINVAL)?;
+                    Notify::Thread(signal?, event.sigev_value, Arc::downgrade(&task))
+                }
+                _ => return Err(Errno::EINVAL.into()),
+            }
+        }
+    };
+    let id = cx.create_timer(clock, notify)?;
+    if let Err(errno) = cx.write(timerid, &id) {
+        cx.delete_timer(id)?;
+        return Err(errno.into());
+    }
+    Ok(())
+}
+
+fn itimerspec(setting: Setting) -> Itimerspec {
+    Itimerspec {
+        it_interval: timespec_of_nanos(setting.interval),
+        it_value: timespec_of_nanos(setting.value),
+    }
+}
+
+/// timer_settime(2)
+pub fn timer_settime(
+    cx: &mut Current,
+    timerid: TimerId,
+    flags: TimerFlags,
+    new_value: UserIn<Itimerspec>,
+    old_value: UserOut<Itimerspec>,
+) -> SysResult {
+    let new = cx.read(new_value.nullable().ok_or(Errno::EINVAL)?)?;
+    let setting = Setting { value: nanos_of(new.it_value)?, interval: nanos_of(new.it_interval)? };
+    let old = cx.set_timer(timerid.0, setting, flags.contains(TimerFlags::ABSTIME))?;
+    if let Some(to) = old_value.nullable() {
+        cx.write(to, &itimerspec(old))?;
+    }
+    Ok(())
+}
+
+/// timer_gettime(2)
+pub fn timer_gettime(
+    cx: &mut Current,
+    timerid: TimerId,
+    curr_value: UserOut<Itimerspec>,
+) -> SysResult {
+    let left = cx.timer_left(timerid.0)?;
+    Ok(cx.write(curr_value, &itimerspec(left))?)
+}
+
+/// timer_getoverrun(2)
+pub fn timer_getoverrun(cx: &mut Current, timerid: TimerId) -> SysResult<i32> {
+    Ok(cx.timer_overrun(timerid.0)?)
+}
+
+/// timer_delete(2)
+pub fn timer_delete(cx: &mut Current, timerid: TimerId) -> SysResult {
+    Ok(cx.delete_timer(timerid.0)?)
 }

@@ -101,7 +101,9 @@ impl Current {
         }
         let mask = task.signals.lock().mask;
         let own = task.signals.lock().pending.take(mask);
-        let Some(info) = own.or_else(|| group.pending.take(mask)) else { return Event::Nothing };
+        let taken = own.or_else(|| group.pending.take(mask));
+        let Some(mut info) = taken else { return Event::Nothing };
+        task.group().posix_timers.lock().delivered(&mut info);
         let Some(signal) = info.signal() else { return Event::Again };
         let actions = task.group().actions();
         let mut actions = actions.lock();

@@ -51,6 +51,7 @@ pub use exit::ExitWaiter;
 pub use fd_table::{FdEntry, FdTable, MAX_FDS};
 pub use fs_context::FsContext;
 pub use pidfd::{PidFd, open_process, pidfd_target};
+pub use posix_timers::Notify;
 pub use rlimits::Rlimits;
 pub use send::Sender;
 pub use spawn::Prepared;

@@ -234,7 +234,10 @@ impl Task {
         let mask = wanted.complement();
         let mut group = self.group().lock();
         let own = self.signals().lock().pending.take(mask);
-        own.or_else(|| group.pending.take(mask))
+        let mut info = own.or_else(|| group.pending.take(mask))?;
+        drop(group);
+        self.group().posix_timers.lock().delivered(&mut info);
+        Some(info)
     }
 }
 
