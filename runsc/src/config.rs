@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use syscalls::trace::Filter;
 
 use crate::{
     cli::{Values, flags::GLOBAL},
@@ -49,10 +50,8 @@ pub(crate) enum Overlay {
 /// What `--strace` shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Strace {
-    /// Only these calls, if not empty.
-    pub(crate) calls: Vec<String>,
-    /// Bytes shown of a buffer.
-    pub(crate) buffer: usize,
+    /// Only these calls and families, if not empty.
+    pub(crate) calls: String,
 }
 
 /// A global flag whose value makes no sense.
@@ -66,6 +65,9 @@ pub(crate) enum ConfigError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// `--strace-syscalls`.
+    #[error("--strace-syscalls: {0}")]
+    Strace(String),
     /// A log file cannot be opened.
     #[error("open log {path}: {source}")]
     Log {
@@ -134,15 +136,9 @@ impl Config {
             debug_format: Format::named(&flags.text("debug-log-format")),
             stderr: flags.is_on("alsologtostderr"),
         };
-        let strace = flags.is_on("strace").then(|| Strace {
-            calls: flags
-                .text("strace-syscalls")
-                .split(',')
-                .filter(|name| !name.is_empty())
-                .map(str::to_string)
-                .collect(),
-            buffer: usize::try_from(flags.number("strace-log-size")).unwrap_or(0),
-        });
+        let calls = flags.text("strace-syscalls");
+        Filter::parse(&calls).map_err(ConfigError::Strace)?;
+        let strace = flags.is_on("strace").then_some(Strace { calls });
         Ok(Config {
             root: flags.path("root").unwrap_or_else(default_root),
             platform: match &*flags.text("platform") {

@@ -37,7 +37,7 @@ pub(super) fn config(plan: &BootPlan, platform: Arc<dyn Platform>) -> KernelConf
         memory_total: sysinfo().map_or(1 << 30, |info| info.ram_total()),
         cpu_description: plan.cpu_description.clone(),
         max_tasks: MAX_TASKS,
-        trace: plan.strace.clone().map(trace),
+        trace: plan.strace.as_ref().map(trace),
     }
 }
 
@@ -49,13 +49,13 @@ fn cpu_count() -> usize {
     (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count().max(1)
 }
 
-/// Passes on the lines of the calls that were asked for.
-fn trace(strace: Strace) -> TraceSink {
-    Arc::new(move |line: &str| {
-        // "[pid] name(…": the name decides.
-        let call = line.split_once('(').map_or(line, |(head, _)| head);
-        let name = call.rsplit([' ', ']']).next().unwrap_or(call);
-        if strace.calls.is_empty() || strace.calls.iter().any(|wanted| wanted == name) {
+/// Passes the lines on of the calls that were asked for, which runsc has checked to exist.
+fn trace(strace: &Strace) -> TraceSink {
+    if let Ok(filter) = syscalls::trace::Filter::parse(&strace.calls) {
+        syscalls::trace::configure(filter);
+    }
+    Arc::new(|line: &str| {
+        if !line.is_empty() {
             tracing::info!(target: log::STRACE, "{line}");
         }
     })

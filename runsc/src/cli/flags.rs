@@ -128,8 +128,13 @@ pub(crate) const GLOBAL: &[Flag] = &[
         "what network the guest sees",
     ),
     acts("strace", Kind::Bool, "false", "log the guest's system calls"),
-    acts("strace-syscalls", Kind::Text("NAME,…"), "", "with --strace: only these"),
-    acts("strace-log-size", Kind::Number, "1024", "with --strace: bytes shown of a buffer"),
+    acts(
+        "strace-syscalls",
+        Kind::Text("NAME,…"),
+        "",
+        "with --strace: only these calls and families; stable leaves out what differs between runs",
+    ),
+    ignored("strace-log-size", Kind::Number, "as much of a buffer is shown as strace(1) shows"),
     acts(
         "overlay2",
         Kind::Text("SPEC"),
