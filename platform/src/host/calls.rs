@@ -36,6 +36,7 @@ const CALLS: &[HostCall] = &[
     call(libc::SYS_waitid, "the reaper: stubs that ended"),
     call(libc::SYS_wait4, "stubs that ended, and those that are traced"),
     call(libc::SYS_clock_nanosleep, "the reaper, while a stub is poked"),
+    call(libc::SYS_sched_setaffinity, "ties a stub thread and its sentry thread to one CPU"),
     call(
         libc::SYS_ptrace,
         "systrap: SEIZE, INTERRUPT, PEEKDATA, POKEDATA, DETACH, to write through read-only pages; \

@@ -3,4 +3,5 @@
 
 pub(crate) mod calls;
 pub(crate) mod cpu;
+pub(crate) mod place;
 pub(crate) mod seccomp;

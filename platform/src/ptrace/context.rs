@@ -19,6 +19,7 @@ use super::{
 use crate::{
     AddressSpace, Backing, Context, Error, Exit, Fault, HostCallError, Interrupter, MapOptions,
     Protection, Registers,
+    host::place::{Look, Place},
     interrupt::{Bell, INTERRUPT},
     memory::hostcall::{self, Caller, word},
     registers::{USER_CS, USER_EFLAGS, USER_SS, state::StateLayout},
@@ -53,6 +54,7 @@ pub(crate) struct PtraceContext {
     process: Arc<Subprocess>,
     space: Arc<dyn AddressSpace>,
     layout: Arc<StateLayout>,
+    place: Place,
 }
 
 enum Tracee {
@@ -96,6 +98,7 @@ impl PtraceContext {
             space: Arc::clone(&process) as Arc<dyn AddressSpace>,
             process,
             layout: Arc::clone(layout),
+            place: Place::default(),
         }
     }
 
@@ -270,8 +273,10 @@ impl PtraceContext {
             self.bell.take();
             return Ok(Exit::Interrupted);
         }
+        self.place.enter(|| self.bell.checked_tid(), Look::No);
         let result = self.run_traced(registers);
         self.bell.stop();
+        self.place.leave();
         result
     }
 
@@ -611,6 +616,7 @@ impl Caller for PtraceContext {
 
 impl Drop for PtraceContext {
     fn drop(&mut self) {
+        self.place.leave_for_good();
         let leader = self.bell.tid() == self.process.host_pid();
         let last = self.process.uncount_thread();
         if last {

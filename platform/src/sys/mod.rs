@@ -241,3 +241,24 @@ pub(crate) unsafe fn copy_shared(to: *mut u8, from: *const u8, len: usize) {
 fn check(result: i64) -> io::Result<i64> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
+
+/// The CPUs that the calling thread may use.
+pub(crate) fn affinity() -> Vec<usize> {
+    use nix::{sched::sched_getaffinity, unistd::Pid};
+    let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else { return Vec::new() };
+    (0..nix::sched::CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).collect()
+}
+
+/// Ties thread `tid` (0 is the caller) to `cpus`. `false` when the host does not.
+pub(crate) fn tie(tid: i32, cpus: &[usize]) -> bool {
+    use nix::{sched::sched_setaffinity, unistd::Pid};
+    let mut set = nix::sched::CpuSet::new();
+    cpus.iter().all(|cpu| set.set(*cpu).is_ok())
+        && sched_setaffinity(Pid::from_raw(tid), &set).is_ok()
+}
+
+/// The processor's clock.
+pub(crate) fn ticks() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction, and Linux lets user code use it.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}

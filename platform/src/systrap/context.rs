@@ -21,6 +21,7 @@ use super::{
 use crate::{
     AddressSpace, Backing, Context, Error, Exit, Fault, HostCallError, Interrupter, MapOptions,
     Protection, Registers,
+    host::place::{Look, Place},
     memory::{
         channel::field,
         hostcall::{self, Caller},
@@ -43,6 +44,9 @@ pub(crate) struct SystrapContext {
     state: Option<Vec<u8>>,
     /// What the thread's segment bases are.
     bases: (u64, u64),
+    place: Place,
+    /// How often each side looks at the word before it sleeps.
+    looks: u32,
 }
 
 impl SystrapContext {
@@ -54,8 +58,18 @@ impl SystrapContext {
     ) -> SystrapContext {
         let space = Arc::clone(&process) as Arc<dyn AddressSpace>;
         let layout = Arc::clone(layout);
-        let bases = (0, 0);
-        SystrapContext { thread, process, space, layout, frame: None, state, bases }
+        let (bases, place) = ((0, 0), Place::default());
+        SystrapContext {
+            thread,
+            process,
+            space,
+            layout,
+            frame: None,
+            state,
+            bases,
+            place,
+            looks: 0,
+        }
     }
 
     /// The frame that the stub waits in. Waits for a new thread to come up.
@@ -63,7 +77,7 @@ impl SystrapContext {
         if let Some(frame) = self.frame {
             return Ok(frame);
         }
-        self.thread.await_birth(wake::spins())?;
+        self.thread.await_birth(self.looks)?;
         let frame = Frame::of(&self.thread.channel)?;
         self.see_bases();
         self.frame = Some(frame);
@@ -109,15 +123,17 @@ impl SystrapContext {
         }
         channel.set(field::SET_BASES, u32::from(set_bases));
         channel.set(field::COMMAND, COMMAND_RESUME);
-        let spins = wake::spins();
-        channel.set(field::SPINS, spins);
         if !self.thread.bell.start() {
             self.thread.bell.take();
             return Ok(Exit::Interrupted);
         }
+        let looks = self.place.enter(|| self.thread.bell.checked_tid(), Look::Yes);
+        self.looks = looks;
+        channel.set(field::SPINS, looks);
         wake::give(channel.turn());
-        let result = self.thread.await_guest(spins);
+        let result = self.thread.await_guest(looks);
         self.thread.bell.stop();
+        self.place.leave();
         result?;
         let frame = Frame::of(&self.thread.channel)?;
         let exit = frame.read(&self.thread.channel, registers)?;
@@ -135,7 +151,7 @@ impl SystrapContext {
         let channel = &self.thread.channel;
         channel.set(field::COPY_ADDR, addr);
         channel.set(field::COPY_LEN, len as u64);
-        self.thread.command(command, wake::spins()).ok()?;
+        self.thread.command(command, self.looks).ok()?;
         let left = usize::try_from(channel.get(field::COPY_LEFT)).ok()?;
         len.checked_sub(left)
     }
@@ -243,14 +259,14 @@ impl Context for SystrapContext {
 
     fn spawn_thread(&mut self) -> Result<Box<dyn Context>, Error> {
         let state = self.extended_state()?;
-        let thread = self.process.spawn(&self.thread, wake::spins())?;
+        let thread = self.process.spawn(&self.thread, self.looks)?;
         let process = Arc::clone(&self.process);
         Ok(Box::new(SystrapContext::new(process, thread, &self.layout, Some(state))))
     }
 
     fn fork(&mut self) -> Result<Box<dyn Context>, Error> {
         let state = self.extended_state()?;
-        let (process, thread) = self.process.fork(&self.thread, wake::spins())?;
+        let (process, thread) = self.process.fork(&self.thread, self.looks)?;
         Ok(Box::new(SystrapContext::new(process, thread, &self.layout, Some(state))))
     }
 
@@ -282,7 +298,7 @@ impl Context for SystrapContext {
 impl Caller for SystrapContext {
     fn call(&mut self, number: i64, args: [u64; 6]) -> Result<i64, Error> {
         self.frame()?;
-        self.thread.run_ops(&[op(number, args)], wake::spins())?;
+        self.thread.run_ops(&[op(number, args)], self.looks)?;
         Ok(self.thread.channel.op_result(0))
     }
 
@@ -303,7 +319,7 @@ impl Caller for SystrapContext {
             op(number, args),
             cleanup(libc::SYS_close, [fd, 0, 0, 0, 0, 0]),
         ];
-        self.thread.run_ops(&ops, wake::spins())?;
+        self.thread.run_ops(&ops, self.looks)?;
         if self.thread.channel.op_result(0) < 0 {
             return Err(Error::StubDied { reason: "it did not receive a file" });
         }
@@ -334,6 +350,7 @@ impl Caller for SystrapContext {
 
 impl Drop for SystrapContext {
     fn drop(&mut self) {
+        self.place.leave_for_good();
         if self.process.remove(&self.thread) && self.frame().is_ok() {
             self.thread.channel.set(field::COMMAND, COMMAND_EXIT);
             wake::give(self.thread.channel.turn());

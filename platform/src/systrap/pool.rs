@@ -18,11 +18,10 @@ use super::{
     shared::{BUFFER_OFFSET, CHANNEL_SIZE, OP_MAY_FAIL, Op},
     stub::{self, Birth},
     subprocess::{Registry, Subprocess, Thread, op},
-    wake,
 };
 use crate::{
     Error,
-    host::cpu,
+    host::{cpu, place},
     interrupt::INTERRUPT,
     memory::{
         hostcall::word,
@@ -91,6 +90,7 @@ impl Pool {
     /// Starts the zygote, and the thread that forks it and reaps it and all others.
     pub(crate) fn start(kind: Kind) -> Result<Arc<Pool>, Error> {
         let host = |call| move |source| Error::Host { call, source };
+        place::prepare();
         let layout = range::layout();
         let registry = Arc::new(Registry::default());
         let text_len = range::pages(stub::BLOB.len() as u64);
@@ -167,7 +167,7 @@ impl Pool {
         &self,
     ) -> Result<(Arc<Subprocess>, Arc<Thread>, Arc<StateLayout>), Error> {
         let zygote = self.zygote.lock();
-        let (process, thread) = zygote.process.fork(&zygote.thread, wake::spins())?;
+        let (process, thread) = zygote.process.fork(&zygote.thread, 0)?;
         drop(zygote);
         if self.fixed.kind == Kind::Ptrace {
             // A tracer wants it past its own trap.

@@ -70,11 +70,3 @@ pub(crate) fn mark_dead(turn: &AtomicU32) {
     turn.store(TURN_DEAD, Ordering::SeqCst);
     sys::futex_wake(turn);
 }
-
-/// How often to look before sleeping, at this moment.
-pub(crate) fn spins() -> u32 {
-    SPINS
-}
-
-/// Some 50 µs on today's processors.
-const SPINS: u32 = 2_000;
