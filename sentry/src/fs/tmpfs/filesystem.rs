@@ -2,7 +2,7 @@
 //! A tmpfs as a whole: limits, numbers, its root.
 
 use std::sync::{
-    Arc, LazyLock, Weak,
+    Arc, LazyLock, OnceLock, Weak,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -18,12 +18,19 @@ use super::{
 };
 use crate::{
     sync::{Mutex, levels},
-    vfs::{FileKind, Filesystem, Inode, anonymous_device},
+    vfs::{FileKind, Filesystem, Inode, anon::AnonInode, anonymous_device},
 };
 
-/// A file system in memory.
+/// A file system in memory: what a mount holds. It keeps the tree; inodes keep only the [`Volume`].
 #[derive(Debug)]
 pub struct Tmpfs {
+    volume: Arc<Volume>,
+    root: Arc<Node>,
+}
+
+/// What the inodes of one tmpfs have in common.
+#[derive(Debug)]
+pub(super) struct Volume {
     name: &'static str,
     device: u64,
     options: Mutex<Options, levels::Leaf>,
@@ -34,16 +41,7 @@ pub struct Tmpfs {
     pages: AtomicU64,
     inodes: AtomicU64,
     next_inode: AtomicU64,
-    root: Mutex<Root, levels::Leaf>,
-    this: Weak<Tmpfs>,
-}
-
-#[derive(Debug)]
-enum Root {
-    /// Nobody has asked for it.
-    Fresh(Option<Arc<Node>>),
-    /// A mount has it.
-    Taken(Weak<Node>),
+    root: OnceLock<Weak<Node>>,
 }
 
 impl Tmpfs {
@@ -54,7 +52,17 @@ impl Tmpfs {
 
     /// An empty one that says it is of type `name` (`devtmpfs`).
     pub fn named(name: &'static str, options: Options) -> Arc<Tmpfs> {
-        Arc::new_cyclic(|this| Tmpfs {
+        let volume = Volume::new(name, options);
+        let root = volume.make_root(&options);
+        // Fresh, so nobody was faster.
+        let _ = volume.root.set(Arc::downgrade(&root));
+        Arc::new(Tmpfs { volume, root })
+    }
+}
+
+impl Volume {
+    fn new(name: &'static str, options: Options) -> Arc<Volume> {
+        Arc::new(Volume {
             name,
             device: anonymous_device(),
             is_read_only: AtomicBool::new(options.is_read_only),
@@ -64,45 +72,14 @@ impl Tmpfs {
             pages: AtomicU64::new(0),
             inodes: AtomicU64::new(0),
             next_inode: AtomicU64::new(1),
-            root: Mutex::new(Root::Fresh(None)),
-            this: this.clone(),
+            root: OnceLock::new(),
         })
     }
 
-    /// The root directory, for those who fill it before it is mounted.
-    pub fn root_node(self: &Arc<Self>) -> Arc<dyn Inode> {
-        self.root_directory()
-    }
-
-    fn root_directory(&self) -> Arc<Node> {
-        let mut root = self.root.lock();
-        let node = match &*root {
-            Root::Fresh(Some(node)) => Some(node.clone()),
-            Root::Fresh(None) => None,
-            Root::Taken(weak) => weak.upgrade(),
-        };
-        if let Some(node) = node {
-            return node;
-        }
-        drop(root);
-        let node = self.make_root();
-        root = self.root.lock();
-        *root = Root::Fresh(Some(node.clone()));
-        node
-    }
-
-    fn make_root(&self) -> Arc<Node> {
-        let options = *self.options.lock();
+    fn make_root(self: &Arc<Self>, options: &Options) -> Arc<Node> {
         self.inodes.fetch_add(1, Ordering::Relaxed);
-        let this = self.this.upgrade().expect("called through an Arc");
-        Node::new(
-            this,
-            FileKind::Directory,
-            Body::directory(),
-            options.mode,
-            options.uid,
-            options.gid,
-        )
+        let (mode, uid, gid) = (options.mode, options.uid, options.gid);
+        Node::new(self.clone(), FileKind::Directory, Body::directory(), mode, uid, gid)
     }
 
     pub(super) fn next_number(&self) -> u64 {
@@ -141,14 +118,45 @@ impl Tmpfs {
 
 impl Filesystem for Tmpfs {
     fn name(&self) -> &'static str {
+        self.volume.name
+    }
+
+    fn root(&self) -> Arc<dyn Inode> {
+        self.root.clone()
+    }
+
+    fn device(&self) -> u64 {
+        self.volume.device
+    }
+
+    fn statistics(&self) -> Result<StatFs, Errno> {
+        self.volume.statistics()
+    }
+
+    fn options(&self) -> String {
+        Filesystem::options(&*self.volume)
+    }
+
+    fn is_read_only(&self) -> bool {
+        self.volume.is_read_only()
+    }
+
+    fn reconfigure(&self, read_only: bool, text: &[u8]) -> Result<(), Errno> {
+        self.volume.reconfigure(read_only, text)
+    }
+}
+
+impl Filesystem for Volume {
+    fn name(&self) -> &'static str {
         self.name
     }
 
     fn root(&self) -> Arc<dyn Inode> {
-        let node = self.root_directory();
-        // The mount holds the root, the root holds us: holding it too would be a circle.
-        *self.root.lock() = Root::Taken(Arc::downgrade(&node));
-        node
+        match self.root.get().and_then(Weak::upgrade) {
+            Some(root) => root,
+            // Nobody has it mounted any more: an empty directory, as a detached one is.
+            None => Arc::new(AnonInode::new(FileKind::Directory, 0o555, 0, 0)),
+        }
     }
 
     fn device(&self) -> u64 {
@@ -203,9 +211,9 @@ impl Filesystem for Tmpfs {
 }
 
 /// The tmpfs that files without a place live in: memfd_create(2), System V segments.
-static SHM: LazyLock<Arc<Tmpfs>> = LazyLock::new(|| {
+static SHM: LazyLock<Arc<Volume>> = LazyLock::new(|| {
     let options = Options { max_pages: None, max_inodes: None, ..Options::default() };
-    Tmpfs::new(options)
+    Volume::new("tmpfs", options)
 });
 
 /// A regular file without a name, as memfd_create(2) makes it. `seals` are the ones it starts with:

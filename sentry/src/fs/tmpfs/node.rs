@@ -13,10 +13,10 @@ use std::{
 use abi::{Errno, PAGE_SIZE, fcntl::OpenFlags, fcntl::Seals};
 
 use super::{
-    Tmpfs,
     content::Content,
     directory::Table,
     file::{DirectoryFile, RegularFile},
+    filesystem::Volume,
 };
 use crate::{
     creds::Credentials,
@@ -39,7 +39,7 @@ const XATTR_ROOM: usize = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct Node {
     common: InodeCommon,
-    pub(super) filesystem: Arc<Tmpfs>,
+    pub(super) filesystem: Arc<Volume>,
     number: u64,
     kind: FileKind,
     created: Timestamp,
@@ -90,7 +90,7 @@ impl Body {
 impl Node {
     /// A new inode; its place in the limits has been charged.
     pub(super) fn new(
-        filesystem: Arc<Tmpfs>,
+        filesystem: Arc<Volume>,
         kind: FileKind,
         body: Body,
         permissions: u32,
