@@ -26,13 +26,18 @@ mod stack {
 #[inline]
 pub(super) fn check<L: Level>(address: usize) {
     #[cfg(debug_assertions)]
-    stack::HELD.with_borrow(|held| {
-        for entry in held {
-            let in_order =
-                entry.rank < L::RANK || (entry.rank == L::RANK && entry.address < address);
-            assert!(in_order, "lock order: {} is wanted while {} is held", L::NAME, entry.name);
+    {
+        let out_of_order = stack::HELD.with_borrow(|held| {
+            let in_order = |entry: &&stack::Entry| {
+                entry.rank < L::RANK || (entry.rank == L::RANK && entry.address < address)
+            };
+            held.iter().find(|entry| !in_order(entry)).map(|entry| entry.name)
+        });
+        // Outside the closure, so that the report names the caller.
+        if let Some(held) = out_of_order {
+            panic!("lock order: {} is wanted while {held} is held", L::NAME);
         }
-    });
+    }
 }
 
 /// Notes that a lock was taken.
@@ -60,9 +65,7 @@ pub(super) fn pop<L: Level>(address: usize) {
 #[track_caller]
 pub fn assert_none_held() {
     #[cfg(debug_assertions)]
-    stack::HELD.with_borrow(|held| {
-        if let Some(entry) = held.first() {
-            panic!("{} is held where no lock may be", entry.name);
-        }
-    });
+    if let Some(held) = stack::HELD.with_borrow(|held| held.first().map(|entry| entry.name)) {
+        panic!("{held} is held where no lock may be");
+    }
 }

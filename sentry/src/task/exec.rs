@@ -177,7 +177,8 @@ impl Current {
         });
         drop(old);
         old_context.exit();
-        if let Some(done) = self.task.vfork.lock().take() {
+        let vfork = self.task.vfork.lock().take();
+        if let Some(done) = vfork {
             done.tell();
         }
         for file in self.resources.fds.remove_close_on_exec() {

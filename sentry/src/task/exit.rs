@@ -82,7 +82,8 @@ pub(crate) fn leave(mut cx: Current, status: i32) {
     let seen = task.resources.lock().take();
     drop((seen, resources));
     context.exit();
-    if let Some(done) = task.vfork.lock().take() {
+    let vfork = task.vfork.lock().take();
+    if let Some(done) = vfork {
         done.tell();
     }
     let stopped = {

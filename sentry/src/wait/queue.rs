@@ -66,6 +66,7 @@ impl WaitQueue {
         self.enter(wake, interest, true)
     }
 
+    #[track_caller]
     fn enter(&self, wake: Arc<dyn Wake>, interest: Ready, exclusive: bool) -> Registration {
         let mut entries = self.inner.entries.lock();
         let key = entries.next_key;
@@ -79,6 +80,7 @@ impl WaitQueue {
     }
 
     /// Wakes those who wait for any of `ready`. Call it after the change is visible.
+    #[track_caller]
     pub fn notify(&self, ready: Ready) {
         fence(Ordering::SeqCst);
         if self.inner.count.load(Ordering::Relaxed) == 0 {
@@ -106,6 +108,7 @@ impl WaitQueue {
     }
 
     /// Whether nobody waits.
+    #[track_caller]
     pub fn is_empty(&self) -> bool {
         self.inner.entries.lock().list.is_empty()
     }
