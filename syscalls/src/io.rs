@@ -103,7 +103,8 @@ pub(crate) fn write_from(
                 }
             }
             Err(Cut::Failed(errno)) => {
-                if errno == Errno::EPIPE && !flags.contains(RwFlags::NOSIGNAL) {
+                let is_broken = errno == Errno::EPIPE && file.ops().writes_whole();
+                if is_broken && !flags.contains(RwFlags::NOSIGNAL) {
                     cx.send_self(Signal::SIGPIPE);
                 }
                 if errno == Errno::EFBIG && options.limit < MAX_OFFSET {

@@ -194,7 +194,7 @@ macro_rules! with_table {
                 [293 / 59] pipe2 in pipe (pipefd: UserOut<[i32; 2]>, flags: OpenFlags) Full;
 
                 // files without a name
-                [319 / 279] memfd_create in memfd (name: UserCStr, flags: MemfdFlags) Planned;
+                [319 / 279] memfd_create in memfd (name: UserCStr, flags: MemfdFlags) Partial("no huge pages");
 
                 // waiting for files
                 [7 / -] poll in poll (fds: UserInOut<PollFd>, nfds: u32, timeout: i32) Full;
@@ -220,10 +220,10 @@ macro_rules! with_table {
                 [290 / 19] eventfd2 in eventfd (initval: u32, flags: EventfdFlags) Full;
 
                 // inotify(7)
-                [253 / -] inotify_init in inotify () Planned;
-                [254 / 27] inotify_add_watch in inotify (fd: Fd, path: UserCStr, mask: InotifyMask) Planned;
-                [255 / 28] inotify_rm_watch in inotify (fd: Fd, wd: i32) Planned;
-                [294 / 26] inotify_init1 in inotify (flags: InotifyInitFlags) Planned;
+                [253 / -] inotify_init in inotify () Full;
+                [254 / 27] inotify_add_watch in inotify (fd: Fd, path: UserCStr, mask: InotifyMask) Full;
+                [255 / 28] inotify_rm_watch in inotify (fd: Fd, wd: i32) Full;
+                [294 / 26] inotify_init1 in inotify (flags: InotifyInitFlags) Full;
 
                 // memory
                 [9 / 222] mmap in mm (addr: UserAddr, len: usize, prot: Prot, flags: MapFlags, fd: Fd, offset: u64) Full;

@@ -89,6 +89,7 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
 
     let kernel = Kernel::new(config);
     sentry::fs::dev::register();
+    sentry::fs::pipe::register();
     let devpts = plan.process.terminal.then(|| kernel.new_devpts(terminal_options(&plan)));
     let systems = Systems { gofer, kernel: Arc::clone(&kernel), devpts: devpts.clone() };
     let tree = vfs::tree(&plan, &systems)?;

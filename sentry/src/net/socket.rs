@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a family of sockets implements, and a socket as an open file.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use abi::{
     Errno, UserAddr, ioctl,
@@ -210,6 +210,13 @@ impl FileOps for SocketFile {
 
     fn wait_queue(&self) -> Option<WaitQueue> {
         Some(self.socket.wait_queue())
+    }
+
+    fn patience(&self, interest: Ready) -> Option<Duration> {
+        self.socket.options().with(|values| match interest.contains(Ready::OUT) {
+            true => values.send_timeout,
+            false => values.receive_timeout,
+        })
     }
 
     fn ioctl(&self, caller: &mut dyn Caller, command: u32, argument: u64) -> Result<u64, Errno> {

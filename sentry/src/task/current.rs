@@ -291,9 +291,17 @@ impl Current {
         if file.is_nonblocking() {
             return Err(Cut::Failed(Errno::EAGAIN));
         }
-        match file.ops().wait_queue() {
+        let patience = if deadline.is_none() { file.ops().patience(interest) } else { None };
+        let deadline = deadline.or_else(|| Instant::now().checked_add(patience?));
+        let done = match file.ops().wait_queue() {
             Some(queue) => self.wait(&[&queue], interest, deadline, op),
             None => self.wait(&[], interest, deadline, op),
+        };
+        match done {
+            Err(Cut::Failed(Errno::ETIMEDOUT)) if patience.is_some() => {
+                Err(Cut::Failed(Errno::EAGAIN))
+            }
+            done => done,
         }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What an open file can do.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use abi::Errno;
 
@@ -99,6 +99,12 @@ pub trait FileOps: Send + Sync + fmt::Debug + Any {
 
     /// Who hears of changes of [`FileOps::ready`]; `None` where it never changes (epoll: `EPERM`).
     fn wait_queue(&self) -> Option<WaitQueue> {
+        None
+    }
+
+    /// How long read(2) (`READABLE`) or write(2) (`WRITABLE`) waits at most before it fails with
+    /// `EAGAIN`; `None`: for ever.
+    fn patience(&self, _interest: Ready) -> Option<Duration> {
         None
     }
 

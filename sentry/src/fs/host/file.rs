@@ -4,6 +4,7 @@
 use std::{
     any::Any,
     fmt,
+    ops::Deref,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, OnceLock,
@@ -47,8 +48,21 @@ enum Manner {
     Socket,
 }
 
-/// An open file of the host.
+/// An open file of the host. Clones are the same open file.
+#[derive(Clone)]
 pub struct HostFile {
+    shared: Arc<Shared>,
+}
+
+impl Deref for HostFile {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+/// What clones of a [`HostFile`] share.
+pub struct Shared {
     file: Arc<OwnedFd>,
     kind: FileKind,
     manner: Manner,
@@ -83,7 +97,7 @@ impl HostFile {
             flags |= OpenFlags::APPEND;
         }
         let is_terminal = kind == FileKind::CharDevice && hostio::termios(file.as_fd()).is_ok();
-        Ok(HostFile {
+        let shared = Shared {
             file: Arc::new(file),
             kind,
             manner,
@@ -93,9 +107,12 @@ impl HostFile {
             queue: WaitQueue::new(),
             watch: OnceLock::new(),
             terminal: is_terminal.then(TerminalState::default),
-        })
+        };
+        Ok(HostFile { shared: Arc::new(shared) })
     }
+}
 
+impl Shared {
     /// The access mode and `O_APPEND` of the host's open, for the guest's description. `O_NONBLOCK` is
     /// the guest's own affair.
     pub fn open_flags(&self) -> OpenFlags {
@@ -120,6 +137,17 @@ impl HostFile {
     /// What the host says of it.
     pub fn stat(&self) -> Result<FileStat, Errno> {
         fstat(&self.file).map_err(shown)
+    }
+
+    /// Whether it has no position.
+    pub(super) fn is_stream_file(&self) -> bool {
+        self.manner != Manner::Regular
+    }
+
+    /// ftruncate(2).
+    pub(super) fn resize(&self, size: u64) -> Result<(), Errno> {
+        let size = i64::try_from(size).map_err(|_| Errno::EFBIG)?;
+        nix::unistd::ftruncate(&self.file, size).map_err(shown)
     }
 
     fn is_ready_for(&self, wanted: PollFlags) -> Result<bool, Errno> {
@@ -329,6 +357,12 @@ impl FileOps for HostFile {
 
     fn as_any(&self) -> &(dyn Any + Send + Sync) {
         self
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 

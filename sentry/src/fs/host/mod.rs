@@ -10,13 +10,15 @@
 //! * **What it does not do.** It opens nothing: the sentry may not.
 
 mod file;
+mod inode;
 mod notifier;
 mod terminal;
 
 #[cfg(test)]
 mod tests;
 
-pub use file::HostFile;
+pub use file::{HostFile, Shared};
+pub use inode::open;
 pub(crate) use notifier::Watch;
 
 use abi::Errno;

@@ -11,10 +11,10 @@ use abi::{
 use platform::hostio::{self, TerminalAction, When};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::HostFile;
+use super::Shared;
 use crate::{
     sync::{Mutex, levels},
-    vfs::{Caller, FileOps},
+    vfs::Caller,
 };
 
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl TerminalState {
     }
 }
 
-impl HostFile {
+impl Shared {
     /// The process group that the terminal's signals go to, if anybody has claimed it.
     pub fn foreground_group(&self) -> Option<i32> {
         self.terminal.as_ref().and_then(|terminal| terminal.job.lock().foreground)
@@ -52,7 +52,7 @@ impl HostFile {
         argument: u64,
     ) -> Result<u64, Errno> {
         let address = UserAddr(argument);
-        if command == ioctl::FIONREAD && self.is_stream() {
+        if command == ioctl::FIONREAD && self.is_stream_file() {
             let pending = hostio::pending(self.host())?;
             caller.write_memory(address, pending.as_bytes())?;
             return Ok(0);
