@@ -8,10 +8,7 @@ use std::{
 };
 
 use abi::{Errno, Fd};
-use sentry::{
-    fs::host::HostFile,
-    vfs::{FileDescription, FileKind, anon::AnonInode},
-};
+use sentry::{fs::host as host_file, vfs::FileDescription};
 
 use crate::{sandbox::spawn, sys};
 
@@ -52,7 +49,7 @@ pub(super) fn import(has_terminal: bool) -> Result<Vec<Stream>, StdioError> {
             _ if has_terminal && host.as_fd().is_terminal() => Stream::Terminal(copy),
             Some(Stream::File(file)) => Stream::File(Arc::clone(file)),
             _ => {
-                let file = describe(copy);
+                let file = host_file::open(copy);
                 Stream::File(file.map_err(|source| StdioError::Import { number, source })?)
             }
         };
@@ -73,17 +70,4 @@ pub(super) fn files(
         Stream::Terminal(_) => Some((Fd(number), Arc::clone(terminal?))),
     };
     numbered.filter_map(file).collect()
-}
-
-fn describe(host: OwnedFd) -> Result<Arc<FileDescription>, Errno> {
-    let file = HostFile::import(host)?;
-    let (flags, kind) = (file.open_flags(), file.kind());
-    let name = match kind {
-        FileKind::Fifo => "pipe",
-        FileKind::Socket => "socket",
-        _ => "host",
-    };
-    let inode = Arc::new(AnonInode::new(kind, 0o600, 0, 0));
-    let name = format!("{name}:[{}]", inode.number());
-    Ok(FileDescription::pseudo(Box::new(file), inode, name.as_bytes(), flags))
 }
