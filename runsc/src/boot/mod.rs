@@ -16,10 +16,10 @@ mod systems;
 mod terminal;
 mod vfs;
 
-use std::sync::Arc;
+use std::{backtrace::Backtrace, sync::Arc};
 use systems::Systems;
 
-use nix::sys::prctl;
+use nix::{libc, sys::prctl};
 use platform::Platform;
 use sentry::{fs::devpts::Options, kernel::Kernel};
 use stdio::Stream;
@@ -63,8 +63,26 @@ fn tell_of_panics(control: &Arc<Channel>) {
         let message = format!("the sentry panicked: {panic}");
         tracing::error!("{message}");
         let _ = control.send(&Event::Failed { failure: Failure::Other, message });
+        tell_where();
         sys::exit_now(1)
     }));
+}
+
+/// With `--debug`: the way to a panic, a line each.
+fn tell_where() {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    for line in Backtrace::force_capture().to_string().lines() {
+        tracing::debug!("{line}");
+    }
+}
+
+/// With `--debug`: has the names of functions loaded, for which files are opened, while that may be done.
+fn prepare_backtraces() {
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        let _ = Backtrace::force_capture().to_string();
+    }
 }
 
 /// The whole life of the sandbox: the last event.
@@ -74,6 +92,7 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
     log::install(
         logs.filter_map(|(number, rule)| Some(Sink::new(sys::inherited(number)?, *rule))).collect(),
     );
+    prepare_backtraces();
     close_jail(&plan)?;
     // A change of user made this process undumpable, and with it the stubs it is going to fork, whose
     // memory it must read.
@@ -164,7 +183,10 @@ fn install_filter(platform: &dyn Platform) -> Result<(), Error> {
     let of_host_files = sentry::fs::host::host_calls();
     let of_gofer_files = sentry::fs::gofer::host_calls();
     let of_files = of_host_files.into_iter().chain(of_gofer_files);
-    let further = of_platform.chain(of_gofer).chain(of_files).map(filters::call);
+    // The way to a panic is shown relative to the working directory.
+    let of_backtraces = tracing::enabled!(tracing::Level::DEBUG).then_some(libc::SYS_getcwd);
+    let further = of_platform.chain(of_gofer).chain(of_files).chain(of_backtraces);
+    let further = further.map(filters::call);
     Ok(filters::install(&filters::calls(further))?)
 }
 

@@ -15,6 +15,7 @@ use std::{
 use nix::{
     fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open},
     libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         memfd::{MFdFlags, memfd_create},
         signal::SigSet,
@@ -109,6 +110,13 @@ impl Sandbox {
         let status = self.gofer_status.try_clone().ok()?;
         File::from(status).take(4096).read_to_string(&mut text).ok()?;
         (!text.is_empty()).then_some(text)
+    }
+
+    /// Lets a sandbox that has said its last word write down what it has to, for a while.
+    pub(crate) fn await_end(&self) {
+        let mut fds = [PollFd::new(self.boot.pidfd.as_fd(), PollFlags::POLLIN)];
+        // What comes of it, `end` sees.
+        let _ = poll(&mut fds, PollTimeout::from(2000u16));
     }
 
     /// Ends whatever is left of the sandbox and waits for that: its status, as wait(2) has it.

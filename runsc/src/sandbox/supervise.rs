@@ -107,6 +107,7 @@ pub(crate) fn supervise(sandbox: Sandbox, watch: Watch<'_>) -> Outcome {
         }
         other => other,
     };
+    sandbox.await_end();
     // A gofer that failed is why the sentry failed.
     let gofer = sandbox.gofer_failure();
     let status = sandbox.end();
