@@ -174,10 +174,10 @@ macro_rules! with_table {
                 [466 / 466] removexattrat in xattr (dirfd: DirFd, path: UserCStr, at_flags: AtFlags, name: UserCStr) Full;
 
                 // mount trees
-                [139 / -] sysfs in mount (option: i32, arg1: u64, arg2: u64) Planned;
-                [155 / 41] pivot_root in mount (new_root: UserCStr, put_old: UserCStr) Planned;
-                [165 / 40] mount in mount (source: UserCStr, target: UserCStr, fstype: UserCStr, flags: MountFlags, data: UserAddr) Planned;
-                [166 / 39] umount2 in mount (target: UserCStr, flags: UmountFlags) Planned;
+                [139 / -] sysfs in mount (option: i32, arg1: u64, arg2: u64) Full;
+                [155 / 41] pivot_root in mount (new_root: UserCStr, put_old: UserCStr) Full;
+                [165 / 40] mount in mount (source: UserCStr, target: UserCStr, fstype: UserCStr, flags: MountFlags, data: UserAddr) Full;
+                [166 / 39] umount2 in mount (target: UserCStr, flags: UmountFlags) Full;
                 [428 / 428] open_tree in mount (dirfd: DirFd, path: UserCStr, flags: u32) Planned;
                 [429 / 429] move_mount in mount (from_dirfd: DirFd, from_path: UserCStr, to_dirfd: DirFd, to_path: UserCStr, flags: u32) Planned;
                 [430 / 430] fsopen in mount (fs_name: UserCStr, flags: u32) Planned;

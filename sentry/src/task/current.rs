@@ -23,7 +23,7 @@ use crate::{
     kernel::{Kernel, Restart, SysResult, namespace::UtsNamespace},
     mm::{MemoryManager, UserSink, UserSource, user},
     signal::frame::x86_64::Trap,
-    vfs::{FileDescription, MountNamespace},
+    vfs::{FileDescription, MountNamespace, Place},
     wait::{Cut, Ready, Sleeper, Try, WaitQueue},
 };
 
@@ -156,6 +156,21 @@ impl Current {
     /// Its open files.
     pub fn fd_table(&self) -> Arc<FdTable> {
         Arc::clone(&self.resources.fds)
+    }
+
+    /// pivot_root(2): every task whose root or working directory was `old` now has `new` there.
+    pub fn move_roots(&self, old: &Place, new: &Place) {
+        let tasks: Vec<_> = self.kernel.tasks().tasks().map(Arc::clone).collect();
+        for task in tasks {
+            let fs = task.resources.lock().as_ref().map(|resources| Arc::clone(&resources.fs));
+            let Some(fs) = fs else { continue };
+            if fs.root().is_same(old) {
+                fs.set_root(new.clone());
+            }
+            if fs.cwd().is_same(old) {
+                fs.set_cwd(new.clone());
+            }
+        }
     }
 
     /// Its open files become its own (unshare(2) with `CLONE_FILES`).

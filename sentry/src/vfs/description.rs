@@ -110,6 +110,7 @@ impl FileDescription {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let is_path = flags.contains(OpenFlags::PATH);
         let access = flags.bits() & 3;
+        place.mount.unmark_expiring();
         Arc::new(FileDescription {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             kind: place.inode().kind(),

@@ -43,7 +43,7 @@ pub use inode::{
     NewNode, Owner, RenameMode, TimeChange, Timestamp, Walked, Xattrs,
 };
 pub use mount::{Mount, MountOptions, Propagation};
-pub use mount_namespace::MountNamespace;
+pub use mount_namespace::{MountNamespace, Spread, Unmount};
 pub use place::{PathText, Place};
 pub use record_lock::LockOwner;
 pub use resolve::{Lookup, ResolveContext};

@@ -185,9 +185,7 @@ impl Mount {
 
     /// What covers `dentry` of this mount.
     pub fn mounted_at(&self, dentry: &Arc<Dentry>) -> Option<Arc<Mount>> {
-        let mount = self.links.read().children.get(&key(dentry)).cloned()?;
-        mount.is_expiring.store(false, Ordering::Relaxed);
-        Some(mount)
+        self.links.read().children.get(&key(dentry)).cloned()
     }
 
     /// What hangs on this mount.
@@ -218,6 +216,13 @@ impl Mount {
     /// Whether it may not leave its place alone.
     pub fn is_locked(&self) -> bool {
         self.is_locked.load(Ordering::Relaxed)
+    }
+
+    /// It is used: the mark of `MNT_EXPIRE` goes.
+    pub(super) fn unmark_expiring(&self) {
+        if self.is_expiring.load(Ordering::Relaxed) {
+            self.is_expiring.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Sets the mark of `MNT_EXPIRE` and returns whether it was there.

@@ -15,7 +15,8 @@ use crate::{
     io::{SliceSink, SliceSource},
     vfs::{
         Caller, DirSink, FileDescription, FileKind, Job, Lookup, Mount, MountNamespace,
-        MountOptions, NewNode, Place, RenameMode, ResolveContext, SeekFrom, WriteOptions, create,
+        MountOptions, NewNode, Place, RenameMode, ResolveContext, SeekFrom, Spread, Unmount,
+        WriteOptions, create,
         open::{self, OpenRequest},
         remove, resolve, xattr,
     },
@@ -259,6 +260,106 @@ fn mounts_are_crossed_both_ways() {
         remove::rename((&world.cx, b"/mnt/sub"), (&world.cx, b"/other/sub"), RenameMode::Replace);
     assert_eq!(moved, Err(Errno::EXDEV));
     assert_eq!(remove::remove_directory(&world.cx, b"/mnt"), Err(Errno::EBUSY));
+}
+
+#[test]
+fn trees_of_mounts_change_as_told() {
+    let world = World::new();
+    for dir in ["/a", "/b", "/c", "/put"] {
+        world.mkdir(dir);
+    }
+    let tree = &world.namespace;
+    let walk = |path: &str| world.walk(path).expect("made");
+    let fresh = || Mount::new(Tmpfs::new(Options::default()), b"x", MountOptions::empty());
+    let is_there = |path: &str| world.walk(path).is_ok();
+    tree.mount(fresh(), &walk("/a")).expect("a directory");
+    world.mkdir("/a/sub");
+    tree.mount(fresh(), &walk("/a/sub")).expect("a directory");
+    world.mkdir("/a/sub/deep");
+    // A plain bind shows the directory, a recursive one the mounts below too.
+    tree.bind(&walk("/a"), &walk("/b"), false).expect("bind");
+    assert!(is_there("/b/sub") && !is_there("/b/sub/deep"));
+    tree.unmount(walk("/b"), Unmount::Idle).expect("idle");
+    tree.bind(&walk("/a"), &walk("/b"), true).expect("rbind");
+    assert!(is_there("/b/sub/deep"));
+    assert_eq!(tree.unmount(walk("/b"), Unmount::Idle), Err(Errno::EBUSY));
+    let held = walk("/b/sub");
+    assert_eq!(tree.unmount(held.clone(), Unmount::Idle), Err(Errno::EBUSY));
+    drop(held);
+    tree.unmount(walk("/b"), Unmount::Detach).expect("detached");
+    assert!(!is_there("/b/sub") && is_there("/a/sub/deep"));
+    assert_eq!(tree.mounts().len(), 3);
+    // Moving, and what may not be moved.
+    tree.move_mount(&walk("/a"), &walk("/c")).expect("moved");
+    assert!(is_there("/c/sub/deep") && !is_there("/a/sub"));
+    assert_eq!(tree.move_mount(&walk("/c"), &walk("/c/sub/deep")), Err(Errno::ELOOP));
+    assert_eq!(tree.move_mount(&walk("/put"), &walk("/a")), Err(Errno::EINVAL));
+    assert_eq!(tree.unmount(walk("/put"), Unmount::Idle), Err(Errno::EINVAL));
+    let expire = || tree.unmount(walk("/c/sub"), Unmount::Expire);
+    assert_eq!(expire(), Err(Errno::EAGAIN));
+    drop(world.open("/c/sub", OpenFlags::DIRECTORY));
+    assert_eq!(expire(), Err(Errno::EAGAIN));
+    assert_eq!(expire(), Ok(()));
+    assert_eq!(tree.mounts().len(), 2);
+}
+
+#[test]
+fn shared_mounts_tell_their_peers_and_slaves() {
+    let world = World::new();
+    for dir in ["/a", "/peer", "/slave", "/alone"] {
+        world.mkdir(dir);
+    }
+    let tree = &world.namespace;
+    let walk = |path: &str| world.walk(path).expect("made");
+    let fresh = || Mount::new(Tmpfs::new(Options::default()), b"x", MountOptions::empty());
+    let is_there = |path: &str| world.walk(path).is_ok();
+    tree.mount(fresh(), &walk("/a")).expect("a directory");
+    world.mkdir("/a/sub");
+    tree.change_spread(&walk("/a"), Spread::Shared, false).expect("a mount");
+    for copy in ["/peer", "/slave", "/alone"] {
+        tree.bind(&walk("/a"), &walk(copy), false).expect("bind");
+    }
+    tree.change_spread(&walk("/slave"), Spread::Slave, false).expect("a mount");
+    tree.change_spread(&walk("/alone"), Spread::Private, false).expect("a mount");
+    tree.mount(fresh(), &walk("/a/sub")).expect("a directory");
+    world.mkdir("/a/sub/new");
+    assert!(is_there("/peer/sub/new") && is_there("/slave/sub/new"));
+    assert!(!is_there("/alone/sub/new"));
+    // A slave tells nobody.
+    tree.unmount(walk("/slave/sub"), Unmount::Idle).expect("idle");
+    assert!(is_there("/a/sub/new") && is_there("/peer/sub/new"));
+    tree.unmount(walk("/peer/sub"), Unmount::Idle).expect("idle");
+    assert!(!is_there("/a/sub/new") && !is_there("/peer/sub/new"));
+    // A copied namespace shares with the original where it was shared.
+    let (copy, translate) = tree.copy();
+    tree.mount(fresh(), &walk("/a/sub")).expect("a directory");
+    world.mkdir("/a/sub/late");
+    let root = translate(&world.cx.root);
+    let cx = ResolveContext { root: root.clone(), start: root, ..world.cx.clone() };
+    assert!(resolve::walk(&cx, b"/a/sub/late", Lookup::FOLLOW).is_ok());
+    tree.mount(fresh(), &walk("/alone")).expect("a directory");
+    world.mkdir("/alone/only");
+    assert!(resolve::walk(&cx, b"/alone/only", Lookup::FOLLOW).is_err());
+    drop(copy);
+}
+
+#[test]
+fn the_root_can_be_changed_for_another() {
+    let world = World::new();
+    world.mkdir("/new");
+    let tree = &world.namespace;
+    let walk = |path: &str| world.walk(path).expect("made");
+    let mount = Mount::new(Tmpfs::new(Options::default()), b"x", MountOptions::empty());
+    tree.mount(mount, &walk("/new")).expect("a directory");
+    world.mkdir("/new/old");
+    let (new, old) = (walk("/new"), walk("/new/old"));
+    let root = world.cx.root.clone();
+    assert_eq!(tree.pivot_root(&root, &root, &root), Err(Errno::EBUSY));
+    assert_eq!(tree.pivot_root(&new, &old, &root), Ok(()));
+    let cx = ResolveContext { root: tree.root(), start: tree.root(), ..world.cx.clone() };
+    let found = resolve::walk(&cx, b"/old/new", Lookup::FOLLOW).expect("the old root's");
+    assert_eq!(found.display_from(&cx.root), b"/old/new");
+    assert!(new.is_same(&cx.root));
 }
 
 #[test]
