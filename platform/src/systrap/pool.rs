@@ -17,7 +17,7 @@ use super::{
     frame::Frame,
     shared::{BUFFER_OFFSET, CHANNEL_SIZE, OP_MAY_FAIL, Op},
     stub::{self, Birth},
-    subprocess::{Registry, Subprocess, Thread, op},
+    subprocess::{Pending, Registry, Subprocess, Thread, op},
 };
 use crate::{
     Error,
@@ -84,6 +84,23 @@ pub(crate) struct Pool {
 struct Zygote {
     process: Arc<Subprocess>,
     thread: Arc<Thread>,
+    /// The next stub, which it makes in its own time.
+    next: Option<Pending>,
+}
+
+impl Zygote {
+    /// A fresh stub; and the next one is begun.
+    fn take(&mut self) -> Result<(Arc<Subprocess>, Arc<Thread>), Error> {
+        let pending = match self.next.take() {
+            Some(pending) => pending,
+            None => self.process.begin_fork(&self.thread)?,
+        };
+        self.thread.done(0)?;
+        let pending = self.process.forked(&self.thread, pending)?;
+        // A failure shows when that one is wanted.
+        self.next = self.process.begin_fork(&self.thread).ok();
+        pending.meet(&self.process)
+    }
 }
 
 impl Pool {
@@ -148,7 +165,7 @@ impl Pool {
             hint: "systrap needs seccomp filters (CONFIG_SECCOMP_FILTER); try --platform=ptrace",
         })?;
         let state = Arc::new(StateLayout::of(&thread.channel, Frame::of(&thread.channel)?)?);
-        let zygote = Mutex::new(Zygote { process, thread });
+        let zygote = Mutex::new(Zygote { process, thread, next: None });
         Ok(Arc::new(Pool { fixed, state, zygote, _alive: alive }))
     }
 
@@ -166,9 +183,7 @@ impl Pool {
     pub(crate) fn take_parts(
         &self,
     ) -> Result<(Arc<Subprocess>, Arc<Thread>, Arc<StateLayout>), Error> {
-        let zygote = self.zygote.lock();
-        let (process, thread) = zygote.process.fork(&zygote.thread, 0)?;
-        drop(zygote);
+        let (process, thread) = self.zygote.lock().take()?;
         if self.fixed.kind == Kind::Ptrace {
             // A tracer wants it past its own trap.
             thread.await_birth(0)?;

@@ -87,18 +87,34 @@ impl Thread {
         self.expect(EVENT_SIGNAL)
     }
 
-    /// Gives `command` and waits until it is done.
-    pub(crate) fn command(&self, command: u32, spins: u32) -> Result<(), Error> {
+    /// Gives `command`.
+    pub(crate) fn begin(&self, command: u32) {
         self.channel.set(field::COMMAND, command);
         wake::give(self.channel.turn());
+    }
+
+    /// Waits until a command is done.
+    pub(crate) fn done(&self, spins: u32) -> Result<(), Error> {
         self.await_within(spins, COMMAND_DEADLINE)?;
         self.expect(EVENT_DONE)
     }
 
+    /// Gives `command` and waits until it is done.
+    pub(crate) fn command(&self, command: u32, spins: u32) -> Result<(), Error> {
+        self.begin(command);
+        self.done(spins)
+    }
+
+    /// Has the stub start with `ops`.
+    pub(crate) fn begin_ops(&self, ops: &[Op]) {
+        self.set_ops(ops);
+        self.begin(COMMAND_OPS);
+    }
+
     /// Has the stub carry out `ops`; results are in the channel.
     pub(crate) fn run_ops(&self, ops: &[Op], spins: u32) -> Result<(), Error> {
-        self.set_ops(ops);
-        self.command(COMMAND_OPS, spins)
+        self.begin_ops(ops);
+        self.done(spins)
     }
 
     /// Writes `ops` down for the stub.
@@ -161,6 +177,29 @@ impl Thread {
         } else {
             Err(Error::StubDied { reason: "its thread ended" })
         }
+    }
+}
+
+/// A stub process on its way.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    child: Arc<Thread>,
+    socket: OwnedFd,
+    stub_socket: u64,
+}
+
+impl Pending {
+    /// Waits until the process of `parent`'s says who it is.
+    pub(crate) fn meet(self, parent: &Subprocess) -> Result<(Arc<Subprocess>, Arc<Thread>), Error> {
+        let Pending { child, socket, stub_socket } = self;
+        // By the kernel's word: what a stub says of itself may be anything.
+        let pid = sys::receive_sender(socket.as_fd(), BIRTH_DEADLINE)
+            .map_err(|source| Error::Host { call: "wait for a new stub", source })?;
+        child.bell.name(pid, pid);
+        let process = Arc::new(Subprocess::new(&parent.fixed, pid, socket, stub_socket));
+        process.add(&child);
+        parent.fixed.registry.register(pid, &process)?;
+        Ok((process, child))
     }
 }
 
@@ -308,6 +347,17 @@ impl Subprocess {
         thread: &Thread,
         spins: u32,
     ) -> Result<(Arc<Subprocess>, Arc<Thread>), Error> {
+        let held = self.operations.lock();
+        let pending = self.begin_fork(thread)?;
+        thread.done(spins)?;
+        let child = self.forked(thread, pending)?;
+        drop(held);
+        child.meet(self)
+    }
+
+    /// The first half of [`Subprocess::fork`]: the stub works on its own from here on, until
+    /// [`Thread::done`]. The caller sees to it that nothing else is done with it meanwhile.
+    pub(crate) fn begin_fork(&self, thread: &Thread) -> Result<Pending, Error> {
         let host = |call| move |source| Error::Host { call, source };
         let child = Arc::new(Thread::new(&self.fixed)?);
         let (socket, theirs) = sys::socket_pair().map_err(host("make a stub's socket"))?;
@@ -325,41 +375,45 @@ impl Subprocess {
             child.stack_op(),
             op(libc::SYS_sendto, [socket_fd, hello, 1, 0, 0, 0]),
         ]);
-        {
-            let _held = self.operations.lock();
-            let sent = child
-                .channel
-                .give_file(|channel| self.send(&[theirs.as_raw_fd(), channel.as_raw_fd()]));
-            sent.unwrap_or(Err(Error::StubDied { reason: "its channel was given away" }))?;
-            let clone = [word(filter::FORK_FLAGS), addr + size, 0, 0, 0, 0];
-            let ops = [
-                thread.receive_op(self.stub_socket),
-                map_channel(addr, channel_fd),
-                op(libc::SYS_clone, clone),
-                op(libc::SYS_munmap, [addr, size, 0, 0, 0, 0]),
-                cleanup(libc::SYS_close, [socket_fd, 0, 0, 0, 0, 0]),
-                cleanup(libc::SYS_close, [channel_fd, 0, 0, 0, 0, 0]),
-            ];
-            thread.run_ops(&ops, spins)?;
-            drop(theirs);
-            for index in 0..3 {
-                let result = thread.channel.op_result(index);
-                if result < 0 {
-                    let errno = i32::try_from(-result).unwrap_or(libc::EIO);
-                    return Err(Error::Host {
-                        call: "fork a stub",
-                        source: std::io::Error::from_raw_os_error(errno),
-                    });
-                }
-            }
+        let sent = child
+            .channel
+            .give_file(|channel| self.send(&[theirs.as_raw_fd(), channel.as_raw_fd()]));
+        sent.unwrap_or(Err(Error::StubDied { reason: "its channel was given away" }))?;
+        thread.begin_ops(&[
+            thread.receive_op(self.stub_socket),
+            map_channel(addr, channel_fd),
+            op(libc::SYS_clone, [word(filter::FORK_FLAGS), addr + size, 0, 0, 0, 0]),
+            op(libc::SYS_munmap, [addr, size, 0, 0, 0, 0]),
+            cleanup(libc::SYS_close, [socket_fd, 0, 0, 0, 0, 0]),
+            cleanup(libc::SYS_close, [channel_fd, 0, 0, 0, 0, 0]),
+        ]);
+        Ok(Pending { child, socket, stub_socket: socket_fd })
+    }
+
+    /// What came of [`Subprocess::begin_fork`], after [`Thread::done`].
+    pub(crate) fn forked(&self, thread: &Thread, pending: Pending) -> Result<Pending, Error> {
+        self.cloned(thread, &pending.child, 2, "fork a stub")?;
+        Ok(pending)
+    }
+
+    /// Whether operation number `clone` of `thread` made `child`; if not, nothing of it stays.
+    fn cloned(
+        &self,
+        thread: &Thread,
+        child: &Thread,
+        clone: usize,
+        call: &'static str,
+    ) -> Result<i64, Error> {
+        let failed = (0..=clone).find(|index| thread.channel.op_result(*index) < 0);
+        let Some(failed) = failed else { return Ok(thread.channel.op_result(clone)) };
+        let errno = i32::try_from(-thread.channel.op_result(failed)).unwrap_or(libc::EIO);
+        // The channel's mapping is the second operation.
+        if failed > 1 {
+            let addr = child.channel.stub_addr();
+            let unmap = cleanup(libc::SYS_munmap, [addr, CHANNEL_SIZE as u64, 0, 0, 0, 0]);
+            thread.run_ops(&[unmap], 0)?;
         }
-        let pid = sys::receive_sender(socket.as_fd(), BIRTH_DEADLINE)
-            .map_err(host("wait for a new stub"))?;
-        child.bell.name(pid, pid);
-        let subprocess = Arc::new(Subprocess::new(&self.fixed, pid, socket, socket_fd));
-        subprocess.add(&child);
-        self.fixed.registry.register(pid, &subprocess)?;
-        Ok((subprocess, child))
+        Err(Error::Host { call, source: std::io::Error::from_raw_os_error(errno) })
     }
 
     /// Makes `thread` start another thread in this process.
@@ -372,29 +426,18 @@ impl Subprocess {
         let _held = self.operations.lock();
         let sent = child.channel.give_file(|channel| self.send(&[channel.as_raw_fd()]));
         sent.unwrap_or(Err(Error::StubDied { reason: "its channel was given away" }))?;
-        thread.run_ops(
-            &[
-                thread.receive_op(self.stub_socket),
-                map_channel(addr, fd),
-                op(libc::SYS_madvise, [addr, size, word(libc::MADV_DONTFORK), 0, 0, 0]),
-                op(libc::SYS_clone, [word(filter::THREAD_FLAGS), addr + size, 0, 0, 0, 0]),
-                cleanup(libc::SYS_close, [fd, 0, 0, 0, 0, 0]),
-            ],
-            spins,
-        )?;
-        for index in 0..4 {
-            let result = thread.channel.op_result(index);
-            if result < 0 {
-                let errno = i32::try_from(-result).unwrap_or(libc::EIO);
-                return Err(Error::Host {
-                    call: "start a stub thread",
-                    source: std::io::Error::from_raw_os_error(errno),
-                });
-            }
-        }
+        thread.begin_ops(&[
+            thread.receive_op(self.stub_socket),
+            map_channel(addr, fd),
+            op(libc::SYS_madvise, [addr, size, word(libc::MADV_DONTFORK), 0, 0, 0]),
+            op(libc::SYS_clone, [word(filter::THREAD_FLAGS), addr + size, 0, 0, 0, 0]),
+            cleanup(libc::SYS_close, [fd, 0, 0, 0, 0, 0]),
+        ]);
+        thread.done(spins)?;
+        let tid = self.cloned(thread, &child, 3, "start a stub thread")?;
         // What the stub calls a thread may be anything; with the process's number it can only name
         // one of its own.
-        child.bell.name(self.pid, i32::try_from(thread.channel.op_result(3)).unwrap_or(0));
+        child.bell.name(self.pid, i32::try_from(tid).unwrap_or(0));
         self.add(&child);
         Ok(child)
     }
