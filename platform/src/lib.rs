@@ -221,6 +221,22 @@ pub trait Context: Send + fmt::Debug {
     /// Copies into guest memory by the cheapest door; semantics of [`AddressSpace::write`].
     fn write(&mut self, addr: UserAddr, from: &[u8]) -> usize;
 
+    /// Makes the aligned word at `addr` `new` if it is `old`; what it was, or `None` if it cannot be read
+    /// or written.
+    ///
+    /// DIFFERS: this default is not atomic against guest code that changes the word at the same moment.
+    fn compare_exchange_u32(&mut self, addr: UserAddr, old: u32, new: u32) -> Option<u32> {
+        let mut bytes = [0; 4];
+        if self.read(addr, &mut bytes) != bytes.len() {
+            return None;
+        }
+        let found = u32::from_le_bytes(bytes);
+        if found == old && self.write(addr, &new.to_le_bytes()) != bytes.len() {
+            return None;
+        }
+        Some(found)
+    }
+
     /// As [`AddressSpace::poke`], done by this thread itself: the way that works on every platform.
     fn poke(&mut self, addr: UserAddr, from: &[u8]) -> usize {
         self.space().poke(addr, from)

@@ -13,6 +13,7 @@
 
 pub mod creds;
 pub mod fs;
+pub mod futex;
 pub mod io;
 pub mod kernel;
 pub mod loader;

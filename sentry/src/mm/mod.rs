@@ -25,7 +25,7 @@ pub mod mappable;
 mod maps_file;
 mod program;
 mod protect;
-mod query;
+pub mod query;
 mod remap;
 mod shared;
 mod unmap;
