@@ -258,13 +258,13 @@ macro_rules! with_table {
                 [462 / 462] mseal in mm (addr: UserAddr, len: usize, flags: u64) Full;
 
                 // futexes
-                [202 / 98] futex in futex (uaddr: UserInOut<u32>, op: i32, val: u32, timeout: u64, uaddr2: UserInOut<u32>, val3: u32) Planned;
-                [273 / 99] set_robust_list in futex (head: UserAddr, len: usize) Planned;
-                [274 / 100] get_robust_list in futex (pid: Pid, head_ptr: UserOut<u64>, len_ptr: UserOut<u64>) Planned;
-                [449 / 449] futex_waitv in futex (waiters: UserIn<FutexWaitv>, nr_futexes: u32, flags: u32, timeout: UserIn<Timespec>, clockid: ClockId) Planned;
-                [454 / 454] futex_wake in futex (uaddr: UserInOut<u32>, mask: u64, nr: i32, flags: u32) Planned;
-                [455 / 455] futex_wait in futex (uaddr: UserInOut<u32>, val: u64, mask: u64, flags: u32, timeout: UserIn<Timespec>, clockid: ClockId) Planned;
-                [456 / 456] futex_requeue in futex (waiters: UserIn<FutexWaitv>, flags: u32, nr_wake: i32, nr_requeue: i32) Planned;
+                [202 / 98] futex in futex (uaddr: UserInOut<u32>, op: i32, val: u32, timeout: u64, uaddr2: UserInOut<u32>, val3: u32) Full;
+                [273 / 99] set_robust_list in futex (head: UserAddr, len: usize) Full;
+                [274 / 100] get_robust_list in futex (pid: Pid, head_ptr: UserOut<u64>, len_ptr: UserOut<u64>) Full;
+                [449 / 449] futex_waitv in futex (waiters: UserIn<FutexWaitv>, nr_futexes: u32, flags: u32, timeout: UserIn<Timespec>, clockid: ClockId) Full;
+                [454 / 454] futex_wake in futex (uaddr: UserInOut<u32>, mask: u64, nr: i32, flags: u32) Full;
+                [455 / 455] futex_wait in futex (uaddr: UserInOut<u32>, val: u64, mask: u64, flags: u32, timeout: UserIn<Timespec>, clockid: ClockId) Full;
+                [456 / 456] futex_requeue in futex (waiters: UserIn<FutexWaitv>, flags: u32, nr_wake: i32, nr_requeue: i32) Full;
 
                 // System V shared memory
                 [29 / 194] shmget in shm (key: i32, size: usize, shmflg: i32) Planned;

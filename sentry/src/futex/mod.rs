@@ -26,7 +26,10 @@ use std::{
     collections::VecDeque,
     fmt,
     hash::{BuildHasher, BuildHasherDefault},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32},
+    },
 };
 
 use abi::{Errno, UserAddr};
@@ -49,6 +52,8 @@ const BUCKETS: usize = 256;
 /// All futexes of a sandbox that somebody waits for.
 pub struct FutexTable {
     buckets: Vec<Mutex<Bucket, levels::FutexBucket>>,
+    /// Somebody has waited to own a word: rare, and what ends of threads look for.
+    has_owned: AtomicBool,
 }
 
 /// The queues whose keys fall into one bucket.
@@ -83,7 +88,7 @@ struct Waiter {
     /// Who it is, where it is to own a word.
     tid: u32,
     /// Who owns the word it waits for, as far as is known.
-    owner: std::sync::atomic::AtomicU32,
+    owner: AtomicU32,
     /// How somebody else can write the word on its behalf: its memory, and where the word is there.
     space: Arc<dyn AddressSpace>,
     word: UserAddr,
@@ -99,7 +104,8 @@ impl fmt::Debug for FutexTable {
 
 impl Default for FutexTable {
     fn default() -> Self {
-        FutexTable { buckets: (0..BUCKETS).map(|_| Mutex::default()).collect() }
+        let buckets = (0..BUCKETS).map(|_| Mutex::default()).collect();
+        FutexTable { buckets, has_owned: AtomicBool::new(false) }
     }
 }
 

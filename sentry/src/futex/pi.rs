@@ -50,6 +50,7 @@ impl FutexTable {
         match self.attempt(context, locker.tid, key, addr, true, is_alive)? {
             Attempt::Locked => return Ok(()),
             Attempt::MustWait(mut bucket, owner) => {
+                self.has_owned.store(true, Ordering::SeqCst);
                 waiter.owner.store(owner, Ordering::Relaxed);
                 bucket.push(key, &waiter);
             }
@@ -154,6 +155,9 @@ impl FutexTable {
     /// The thread `tid` ends while others wait for what it owns: each such word goes to the next in its
     /// queue, marked with `FUTEX_OWNER_DIED` (exit_pi_state_list()).
     pub fn abandon_pi(&self, tid: u32) {
+        if !self.has_owned.load(Ordering::SeqCst) {
+            return;
+        }
         for bucket in &self.buckets {
             let mut bucket = bucket.lock();
             let owned: Vec<Key> = bucket

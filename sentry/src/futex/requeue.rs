@@ -96,6 +96,7 @@ impl FutexTable {
                 pair.first.remove(&from, &waiter);
                 waiter.wake();
             } else {
+                self.has_owned.store(true, Ordering::SeqCst);
                 waiter.place.lock().role = Role::Owner;
                 waiter.owner.store(owner, Ordering::Relaxed);
                 move_waiter(&mut pair, &from, to, &waiter);

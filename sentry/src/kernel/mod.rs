@@ -22,6 +22,7 @@ pub use config::{KernelConfig, ProcessSpec, TraceSink};
 pub use syscall::{OrRestart, Restart, Stop, SysResult, SyscallTable};
 
 use crate::{
+    futex::FutexTable,
     sync::{Mutex, MutexGuard, levels},
     task::{HostThreads, TaskTable},
     time::{Clock, Timers},
@@ -41,6 +42,7 @@ pub struct Kernel {
     timers: Arc<Timers>,
     uts: Arc<namespace::UtsNamespace>,
     booted: u64,
+    futexes: FutexTable,
     unimplemented: Mutex<BTreeMap<u64, u64>, levels::Leaf>,
 }
 
@@ -57,6 +59,7 @@ impl Kernel {
             timers: Timers::new(),
             uts,
             booted: Clock::Monotonic.now(),
+            futexes: FutexTable::default(),
             unimplemented: Mutex::default(),
         })
     }
@@ -74,6 +77,11 @@ impl Kernel {
     /// All armed timers: what [`crate::time::Timer::new`] wants.
     pub fn timers(&self) -> &Arc<Timers> {
         &self.timers
+    }
+
+    /// Who waits for which word of memory.
+    pub fn futexes(&self) -> &FutexTable {
+        &self.futexes
     }
 
     /// The first host and domain name.

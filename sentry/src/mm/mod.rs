@@ -47,9 +47,9 @@ use std::{
 };
 
 use abi::{Errno, PAGE_SIZE, UserAddr, UserRange};
-use platform::{AddressSpace, Platform, Protection, Vdso};
+use platform::{AddressSpace, Platform, Vdso};
 
-pub use platform::HostCallError;
+pub use platform::{HostCallError, Protection};
 
 pub use layout::Layout;
 pub use map::{FileToMap, MapRequest, MapSource};
