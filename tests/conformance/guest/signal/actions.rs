@@ -115,6 +115,8 @@ pub fn information() {
 pub fn default_actions() {
     for signal in 1..32 {
         let pid = kit::fork(|| {
+            // A group with a parent outside, lest it be orphaned and stop signals be ignored.
+            sys!(setpgid, 0, 0).ok();
             let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
             unsafe { libc::signal(signal, libc::SIG_DFL) };
