@@ -109,7 +109,8 @@ impl MappedFile for Executable {
         self.description().path()
     }
 
+    /// The open file itself, which is what `/proc/<pid>/exe` leads to.
     fn as_any(&self) -> &(dyn Any + Send + Sync) {
-        self
+        &*self.guard.file
     }
 }

@@ -39,6 +39,8 @@ pub struct FileDescription {
     holds_write: bool,
     status: AtomicU32,
     offset: Mutex<u64, levels::FileOffset>,
+    /// The position as it was last left, for those who must not wait for it.
+    last_offset: AtomicU64,
     creds: Arc<Credentials>,
     signal: SignalOwner,
 }
@@ -123,6 +125,7 @@ impl FileDescription {
             holds_write,
             status: AtomicU32::new(flags.bits() & STATUS),
             offset: Mutex::new(0),
+            last_offset: AtomicU64::new(0),
             creds,
             signal: SignalOwner::default(),
             ops,
@@ -242,9 +245,20 @@ impl FileDescription {
         *self.offset.lock()
     }
 
+    /// The position as it was last left: `fdinfo` looks at it from within a read of another file, or of
+    /// the same.
+    pub fn last_position(&self) -> u64 {
+        self.last_offset.load(Ordering::Relaxed)
+    }
+
+    fn move_to(&self, offset: &mut u64, position: u64) {
+        *offset = position;
+        self.last_offset.store(position, Ordering::Relaxed);
+    }
+
     /// Sets the position without asking the file system (sendfile, splice).
     pub fn set_position(&self, position: u64) {
-        *self.offset.lock() = position;
+        self.move_to(&mut self.offset.lock(), position);
     }
 
     fn check_readable(&self) -> Result<(), Errno> {
@@ -265,7 +279,8 @@ impl FileDescription {
             let mut offset = self.offset.lock();
             let result = self.ops.read_at(sink, *offset);
             if let Ok(Try::Done(count)) = result {
-                *offset = offset.saturating_add(widen(count)).min(MAX_OFFSET);
+                let end = offset.saturating_add(widen(count)).min(MAX_OFFSET);
+                self.move_to(&mut offset, end);
             }
             result
         };
@@ -328,7 +343,7 @@ impl FileDescription {
         let is_append = self.appends(options);
         let result = self.write_behind(source, *offset, is_append, options);
         if let Ok(Try::Done((_, end))) = result {
-            *offset = end;
+            self.move_to(&mut offset, end);
         }
         drop(offset);
         let result = result.map(|done| done.map(|(count, _)| count));
@@ -426,7 +441,7 @@ impl FileDescription {
         } else {
             self.seek_generic(from, *offset)?
         };
-        *offset = new;
+        self.move_to(&mut offset, new);
         Ok(new)
     }
 
@@ -464,7 +479,7 @@ impl FileDescription {
             if !to.entry(b".", own, FileKind::Directory, 1) {
                 return Ok(());
             }
-            *offset = 1;
+            self.move_to(&mut offset, 1);
         }
         if *offset == 1 {
             let up = match self.place.dentry.parent() {
@@ -474,9 +489,10 @@ impl FileDescription {
             if !to.entry(b"..", up, FileKind::Directory, 2) {
                 return Ok(());
             }
-            *offset = 2;
+            self.move_to(&mut offset, 2);
         }
-        *offset = self.ops.read_entries(*offset, to)?;
+        let next = self.ops.read_entries(*offset, to)?;
+        self.move_to(&mut offset, next);
         drop(offset);
         self.touch();
         Ok(())

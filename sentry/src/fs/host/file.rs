@@ -18,7 +18,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         socket::{MsgFlags, recv, send},
-        stat::{FileStat, SFlag, fstat},
+        stat::{FileStat, SFlag},
         uio::{pread, pwrite},
     },
     unistd::{Whence, lseek, read, write},
@@ -79,7 +79,7 @@ pub struct Shared {
 impl HostFile {
     /// Takes an open file over. Its rights and its append mode are those of the host's open.
     pub fn import(file: OwnedFd) -> Result<HostFile, Errno> {
-        let stat = fstat(&file).map_err(shown)?;
+        let stat = platform::hostio::status(file.as_fd())?;
         let kind = kind_of(&stat);
         let manner = match kind {
             FileKind::Regular | FileKind::BlockDevice | FileKind::Directory => Manner::Regular,
@@ -136,7 +136,7 @@ impl Shared {
 
     /// What the host says of it.
     pub fn stat(&self) -> Result<FileStat, Errno> {
-        fstat(&self.file).map_err(shown)
+        platform::hostio::status(self.file.as_fd())
     }
 
     /// Whether it has no position.

@@ -108,7 +108,7 @@ impl Text for Info {
         let inode = file.attributes().map_or(0, |attributes| attributes.inode);
         let text = format!(
             "pos:\t{}\nflags:\t0{:o}\nmnt_id:\t{}\nino:\t{inode}\n{}",
-            file.position(),
+            file.last_position(),
             flags.bits(),
             file.place().mount.id(),
             file.ops().fdinfo(),

@@ -60,7 +60,7 @@ impl Content {
     pub(super) fn pages(&self) -> u64 {
         match self {
             Content::Small(bytes) => to_u64(bytes.len()).div_ceil(PAGE_SIZE),
-            Content::Large { file, .. } => match nix::sys::stat::fstat(file.as_fd()) {
+            Content::Large { file, .. } => match platform::hostio::status(file.as_fd()) {
                 Ok(stat) => u64::try_from(stat.st_blocks).unwrap_or(0) / (PAGE_SIZE / 512),
                 // A memfd of our own: fstat has no reason to fail; nothing is charged for the moment.
                 Err(_) => 0,
