@@ -107,7 +107,22 @@ pub(crate) fn inherited(number: RawFd) -> Option<OwnedFd> {
     (flags == 0).then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Removes every capability but those in `keep` (a bit for each) from all five sets.
+/// Removes every capability but those in `keep` (a bit for each) from the bounding set: no program that
+/// this process might execute could gain them.
+pub(crate) fn bound_capabilities(keep: u64) {
+    for capability in 0..64 {
+        if keep & (1 << capability) == 0 {
+            // The first number that this kernel does not have fails with EINVAL; without CAP_SETPCAP
+            // the bounding set stays, which no_new_privs makes harmless.
+            // SAFETY: a plain call on numbers.
+            if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// Removes every capability but those in `keep` (a bit for each) from all sets but the bounding one.
 pub(crate) fn keep_capabilities(keep: u64) -> io::Result<()> {
     #[repr(C)]
     struct Header {
@@ -122,16 +137,6 @@ pub(crate) fn keep_capabilities(keep: u64) -> io::Result<()> {
         inheritable: u32,
     }
     const VERSION_3: u32 = 0x2008_0522;
-    for capability in 0..64 {
-        if keep & (1 << capability) == 0 {
-            // The first number that this kernel does not have fails with EINVAL; without CAP_SETPCAP
-            // the bounding set stays, which no_new_privs makes harmless.
-            // SAFETY: a plain call on numbers.
-            if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
-                break;
-            }
-        }
-    }
     // SAFETY: a plain call on numbers. Kernels without ambient sets have nothing to clear.
     unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
     let header = Header { version: VERSION_3, pid: 0 };

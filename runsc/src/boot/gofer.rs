@@ -82,6 +82,7 @@ fn close_jail() -> Result<Serve, Failure> {
         roots.push(server::Root::new(directory, policy(root, &plan)));
     }
     jail::enter_empty_root(plan.isolation)?;
+    jail::bound_rights(KEPT);
     jail::drop_rights(KEPT)?;
     let calls = server::host_calls(plan.roots.iter().map(|root| policy(root, &plan)));
     debug!("the gofer's filter allows {} host calls", calls.len());

@@ -169,6 +169,7 @@ fn close_jail(plan: &BootPlan) -> Result<(), Error> {
     jail::settle()?;
     jail::separate_mounts(plan.isolation)?;
     jail::enter_empty_root(plan.isolation)?;
+    jail::bound_rights(0);
     jail::become_nobody(plan.isolation)?;
     jail::drop_rights(0)?;
     if plan.is_foreground {

@@ -81,6 +81,12 @@ pub(crate) fn enter_empty_root(isolation: Isolation) -> Result<(), JailError> {
     Err(last).step("mount an empty root")
 }
 
+/// Puts what is not in `keep` out of reach for good. Comes before the change of user that takes the right
+/// to do so away.
+pub(crate) fn bound_rights(keep: u64) {
+    sys::bound_capabilities(keep);
+}
+
 /// Becomes nobody where that is possible: root of the host, or of a namespace that has such a user.
 pub(crate) fn become_nobody(isolation: Isolation) -> Result<(), JailError> {
     if isolation.has_user_namespace || !unistd::geteuid().is_root() {
