@@ -183,7 +183,8 @@ fn install_filter(platform: &dyn Platform) -> Result<(), Error> {
     let of_gofer = ::gofer::client::host_calls().iter().map(|it| it.number);
     let of_host_files = sentry::fs::host::host_calls();
     let of_gofer_files = sentry::fs::gofer::host_calls();
-    let of_files = of_host_files.into_iter().chain(of_gofer_files);
+    let of_tmpfs = sentry::fs::tmpfs::host_calls();
+    let of_files = of_host_files.into_iter().chain(of_gofer_files).chain(of_tmpfs);
     // The way to a panic is shown relative to the working directory.
     let of_backtraces = tracing::enabled!(tracing::Level::DEBUG).then_some(libc::SYS_getcwd);
     let further = of_platform.chain(of_gofer).chain(of_files).chain(of_backtraces);

@@ -229,6 +229,10 @@ impl FileOps for Inotify {
         true
     }
 
+    fn ignores_seeks(&self) -> bool {
+        true
+    }
+
     fn read_at(&self, sink: &mut dyn Sink, _offset: u64) -> Result<Try<usize>, Errno> {
         let mut done = 0;
         loop {

@@ -74,6 +74,10 @@ impl FileOps for SignalFd {
         true
     }
 
+    fn ignores_seeks(&self) -> bool {
+        true
+    }
+
     fn read_at(&self, sink: &mut dyn Sink, _offset: u64) -> Result<Try<usize>, Errno> {
         if sink.remaining() < SIZE {
             return Err(Errno::EINVAL);

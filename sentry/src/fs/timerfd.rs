@@ -128,6 +128,10 @@ impl FileOps for TimerFd {
         true
     }
 
+    fn ignores_seeks(&self) -> bool {
+        true
+    }
+
     fn read_at(&self, sink: &mut dyn Sink, _offset: u64) -> Result<Try<usize>, Errno> {
         if sink.remaining() < SIZE {
             return Err(Errno::EINVAL);

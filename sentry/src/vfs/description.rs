@@ -434,6 +434,9 @@ impl FileDescription {
 
     /// lseek(2).
     pub fn seek(&self, from: SeekFrom) -> Result<u64, Errno> {
+        if self.is_stream && self.ops.ignores_seeks() {
+            return Ok(0);
+        }
         self.check_seekable()?;
         let mut offset = self.offset.lock();
         let new = if self.seeks_itself {

@@ -53,6 +53,12 @@ pub trait FileOps: Send + Sync + fmt::Debug + Any {
         false
     }
 
+    /// Whether lseek(2) on a stream does nothing and says 0, as on eventfd and its kin (`noop_llseek`),
+    /// rather than `ESPIPE`.
+    fn ignores_seeks(&self) -> bool {
+        false
+    }
+
     /// Reads at `offset` (streams ignore it). Zero bytes are the end of file.
     fn read_at(&self, _sink: &mut dyn Sink, _offset: u64) -> Result<Try<usize>, Errno> {
         Err(Errno::EINVAL)

@@ -79,7 +79,7 @@ pub struct Shared {
 impl HostFile {
     /// Takes an open file over. Its rights and its append mode are those of the host's open.
     pub fn import(file: OwnedFd) -> Result<HostFile, Errno> {
-        let stat = platform::hostio::status(file.as_fd())?;
+        let stat = hostio::status(file.as_fd())?;
         let kind = kind_of(&stat);
         let manner = match kind {
             FileKind::Regular | FileKind::BlockDevice | FileKind::Directory => Manner::Regular,
@@ -136,7 +136,7 @@ impl Shared {
 
     /// What the host says of it.
     pub fn stat(&self) -> Result<FileStat, Errno> {
-        platform::hostio::status(self.file.as_fd())
+        hostio::status(self.host())
     }
 
     /// Whether it has no position.

@@ -22,3 +22,16 @@ mod tests;
 
 pub use filesystem::{Tmpfs, unlinked_file};
 pub use options::Options;
+
+/// The host calls that large and mapped files need, for the sentry's seccomp filter.
+pub fn host_calls() -> Vec<i64> {
+    vec![
+        libc::SYS_memfd_create,
+        libc::SYS_pread64,
+        libc::SYS_pwrite64,
+        libc::SYS_ftruncate,
+        libc::SYS_fallocate,
+        libc::SYS_lseek,
+        libc::SYS_fstat,
+    ]
+}

@@ -34,7 +34,15 @@ impl UnixSocket {
             return self.bind_anywhere();
         }
         if self.state.lock().address.is_some() {
-            return Err(Errno::EINVAL);
+            // Linux makes a path's file first, so a name that is taken is told first.
+            return Err(match &name {
+                Name::Path(path) => match caller.find_name(path) {
+                    Ok(_) | Err(Errno::EACCES) => Errno::EADDRINUSE,
+                    Err(Errno::ENOENT) => Errno::EINVAL,
+                    Err(errno) => errno,
+                },
+                _ => Errno::EINVAL,
+            });
         }
         let names = &self.namespace.unix;
         let binding = match name {

@@ -310,6 +310,10 @@ impl FileOps for Epoll {
         true
     }
 
+    fn ignores_seeks(&self) -> bool {
+        true
+    }
+
     fn ready(&self) -> Ready {
         let listed: Vec<Arc<Item>> = self.inner.ready.lock().iter().cloned().collect();
         if listed.iter().any(|item| !item.poll().0.is_empty()) {
