@@ -6,50 +6,79 @@
 pub struct HostCall {
     /// Its number.
     pub number: i64,
+    /// Values of one argument (by index) outside of which it is not made.
+    pub one_of: Option<(u8, &'static [u64])>,
     /// What for.
     pub note: &'static str,
 }
 
 const fn call(number: i64, note: &'static str) -> HostCall {
-    HostCall { number, note }
+    HostCall { number, one_of: None, note }
 }
 
-/// Both platforms make stubs in the same way, wait for them, and may poke into them.
-const CALLS: &[HostCall] = &[
-    call(libc::SYS_futex, "hand-over with a stub thread"),
-    call(libc::SYS_process_vm_readv, "guest memory, by the number of the stub's process"),
-    call(libc::SYS_process_vm_writev, "guest memory, by the number of the stub's process"),
-    call(libc::SYS_tgkill, "interrupts a stub thread (SIGURG), and asks whether it is there (0)"),
-    call(libc::SYS_kill, "ends a stub process (SIGKILL)"),
-    call(libc::SYS_socketpair, "a new stub's socket: AF_UNIX, SOCK_SEQPACKET"),
-    call(libc::SYS_setsockopt, "SO_PASSCRED on a new stub's socket"),
-    call(libc::SYS_sendmsg, "hands descriptors to a stub"),
-    call(libc::SYS_recvmsg, "a new stub says who it is"),
-    call(libc::SYS_poll, "waits for a new stub"),
-    call(libc::SYS_close, "descriptors that were handed over"),
-    call(libc::SYS_getrandom, "where a channel goes"),
-    call(libc::SYS_memfd_create, "a new channel"),
-    call(libc::SYS_ftruncate, "a new channel"),
-    call(libc::SYS_mmap, "a new channel: PROT_READ|PROT_WRITE, MAP_SHARED"),
-    call(libc::SYS_munmap, "a channel that is no longer used"),
-    call(libc::SYS_madvise, "a new channel: MADV_DONTFORK"),
-    call(libc::SYS_waitid, "the reaper: stubs that ended"),
-    call(libc::SYS_wait4, "stubs that ended, and those that are traced"),
-    call(libc::SYS_clock_nanosleep, "the reaper, while a stub is poked"),
-    call(libc::SYS_sched_setaffinity, "ties a stub thread and its sentry thread to one CPU"),
-    call(
-        libc::SYS_ptrace,
-        "systrap: SEIZE, INTERRUPT, PEEKDATA, POKEDATA, DETACH, to write through read-only pages; \
-         ptrace: also SYSEMU, CONT, {GET,SET}REGS, {GET,SET}REGSET, GETSIGINFO, SETSIGMASK, \
-         GET_SYSCALL_INFO",
-    ),
-];
+const fn only(number: i64, index: u8, values: &'static [u64], note: &'static str) -> HostCall {
+    HostCall { number, one_of: Some((index, values)), note }
+}
+
+macro_rules! calls {
+    ($requests:expr) => {
+        &[
+            call(libc::SYS_process_vm_readv, "guest memory, by the number of the stub's process"),
+            call(libc::SYS_process_vm_writev, "guest memory, by the number of the stub's process"),
+            only(
+                libc::SYS_tgkill,
+                2,
+                &[0, libc::SIGURG as u64, libc::SIGABRT as u64],
+                "interrupts a stub thread, and asks whether it is there; and a panic's end",
+            ),
+            only(libc::SYS_kill, 1, &[libc::SIGKILL as u64], "ends a stub process"),
+            only(libc::SYS_socketpair, 0, &[libc::AF_UNIX as u64], "a new stub's socket"),
+            only(libc::SYS_setsockopt, 2, &[libc::SO_PASSCRED as u64], "on a new stub's socket"),
+            call(libc::SYS_sendmsg, "hands descriptors to a stub"),
+            call(libc::SYS_recvmsg, "a new stub says who it is"),
+            call(libc::SYS_poll, "waits for a new stub"),
+            call(libc::SYS_memfd_create, "a new channel"),
+            call(libc::SYS_ftruncate, "a new channel"),
+            call(libc::SYS_waitid, "the reaper: stubs that ended"),
+            call(libc::SYS_wait4, "stubs that ended, and those that are traced"),
+            call(libc::SYS_sched_setaffinity, "ties a stub thread and its sentry thread together"),
+            only(libc::SYS_ptrace, 0, $requests, "guests that are traced, and poking"),
+        ]
+    };
+}
+
+const PEEKDATA: u64 = libc::PTRACE_PEEKDATA as u64;
+const POKEDATA: u64 = libc::PTRACE_POKEDATA as u64;
+const SEIZE: u64 = libc::PTRACE_SEIZE as u64;
+const INTERRUPT: u64 = libc::PTRACE_INTERRUPT as u64;
+const DETACH: u64 = libc::PTRACE_DETACH as u64;
+
+const SYSTRAP: &[HostCall] = calls!(&[PEEKDATA, POKEDATA, SEIZE, INTERRUPT, DETACH]);
+
+const PTRACE: &[HostCall] = calls!(&[
+    PEEKDATA,
+    POKEDATA,
+    SEIZE,
+    INTERRUPT,
+    DETACH,
+    libc::PTRACE_CONT as u64,
+    31, // PTRACE_SYSEMU
+    libc::PTRACE_GETREGS as u64,
+    libc::PTRACE_SETREGS as u64,
+    libc::PTRACE_GETREGSET as u64,
+    libc::PTRACE_SETREGSET as u64,
+    libc::PTRACE_GETSIGINFO as u64,
+    0x420b, // PTRACE_SETSIGMASK
+    0x420e, // PTRACE_GET_SYSCALL_INFO
+]);
 
 /// The host calls that platform `name` makes in the sentry after its start. Those of Rust's own
-/// runtime (threads, allocation, locks) are not among them.
+/// runtime are not among them: threads, locks (futex), memory that is never executable, random
+/// numbers, closing, sleeping.
 pub fn host_calls(name: &str) -> &'static [HostCall] {
     match name {
-        "systrap" | "ptrace" => CALLS,
+        "systrap" => SYSTRAP,
+        "ptrace" => PTRACE,
         _ => &[],
     }
 }

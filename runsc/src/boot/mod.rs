@@ -179,7 +179,12 @@ fn close_jail(plan: &BootPlan) -> Result<(), Error> {
 }
 
 fn install_filter(platform: &dyn Platform) -> Result<(), Error> {
-    let of_platform = platform::host_calls(platform.name()).iter().map(|it| it.number);
+    let of_platform = platform::host_calls(platform.name()).iter().map(|it| match it.one_of {
+        Some((index, values)) => {
+            filters::Call { number: it.number, when: filters::When::OneOf(index, values) }
+        }
+        None => filters::call(it.number),
+    });
     let of_gofer = ::gofer::client::host_calls().iter().map(|it| it.number);
     let of_host_files = sentry::fs::host::host_calls();
     let of_gofer_files = sentry::fs::gofer::host_calls();
@@ -187,8 +192,8 @@ fn install_filter(platform: &dyn Platform) -> Result<(), Error> {
     let of_files = of_host_files.into_iter().chain(of_gofer_files).chain(of_tmpfs);
     // The way to a panic is shown relative to the working directory.
     let of_backtraces = tracing::enabled!(tracing::Level::DEBUG).then_some(libc::SYS_getcwd);
-    let further = of_platform.chain(of_gofer).chain(of_files).chain(of_backtraces);
-    let further = further.map(filters::call);
+    let of_others = of_gofer.chain(of_files).chain(of_backtraces).map(filters::call);
+    let further = of_platform.chain(of_others);
     Ok(filters::install(&filters::calls(further))?)
 }
 
