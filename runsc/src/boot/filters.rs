@@ -70,9 +70,11 @@ const RUNTIME: &[Call] = &[
     call(libc::SYS_brk),
     call(libc::SYS_futex),
     when(libc::SYS_clone, A_THREAD),
-    // Answered with ENOSYS by the second filter, so that the C library falls back to clone, whose
-    // flags can be checked.
+    // Both are answered with ENOSYS by the second filter. So the C library falls back to clone, whose
+    // flags can be checked; and its allocator, which would look at a setting under /proc before it first
+    // gives memory back, goes on without.
     call(libc::SYS_clone3),
+    call(libc::SYS_openat),
     call(libc::SYS_set_robust_list),
     call(libc::SYS_rseq),
     call(libc::SYS_rt_sigprocmask),
@@ -149,7 +151,7 @@ pub(super) fn install(calls: &[Call]) -> Result<(), FilterError> {
     let arch = TargetArch::x86_64;
     let deny = SeccompAction::KillProcess;
     let allow = SeccompFilter::new(rules, deny, SeccompAction::Allow, arch)?;
-    let refused = [(libc::SYS_clone3, Vec::new())].into();
+    let refused = [(libc::SYS_clone3, Vec::new()), (libc::SYS_openat, Vec::new())].into();
     let refusal = SeccompAction::Errno(libc::ENOSYS as u32);
     let refuse = SeccompFilter::new(refused, SeccompAction::Allow, refusal, arch)?;
     // The second first: installing a filter is not among the calls that the list leaves.
