@@ -174,10 +174,12 @@ fn signal_owner(
     match op.0 {
         F_SETOWN if int == i32::MIN => Err(Errno::EINVAL.into()),
         F_SETOWN if int < 0 => {
+            check_owner(cx, F_OWNER_PGRP, -int)?;
             store(F_OWNER_PGRP, -int);
             Ok(0)
         }
         F_SETOWN => {
+            check_owner(cx, F_OWNER_PID, int)?;
             store(F_OWNER_PID, int);
             Ok(0)
         }
@@ -190,6 +192,7 @@ fn signal_owner(
             if !matches!(new.kind, F_OWNER_TID | F_OWNER_PID | F_OWNER_PGRP) {
                 return Err(Errno::EINVAL.into());
             }
+            check_owner(cx, new.kind, new.pid)?;
             store(new.kind, new.pid);
             Ok(0)
         }
@@ -212,6 +215,17 @@ fn signal_owner(
             Ok(0)
         }
     }
+}
+
+/// `ESRCH` for an owner that is nobody; 0 takes the owner away.
+fn check_owner(cx: &Current, kind: i32, id: i32) -> Result<(), Errno> {
+    let tasks = cx.kernel().tasks();
+    let is_there = match kind {
+        F_OWNER_PGRP => tasks.process_group(id).is_some(),
+        F_OWNER_PID => tasks.process(id).is_some(),
+        _ => tasks.task(id).is_some(),
+    };
+    if is_there || id == 0 { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
 /// The range that a `struct flock` means (`flock64_to_posix_lock()`): first and last byte.

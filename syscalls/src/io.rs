@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use abi::{
     Errno, Fd, Signal, UserCStr, UserIn, UserInOut, UserOut,
+    cred::Capabilities,
     fcntl::{
         FallocateMode, FileAdvice, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET, SpliceFlags,
         SyncFileRangeFlags, Whence,
@@ -83,6 +84,7 @@ pub(crate) fn write_from(
             _ => None,
         },
         sync: flags.intersects(RwFlags::SYNC | RwFlags::DSYNC),
+        keeps_set_id: cx.creds().has(Capabilities::FSETID),
     };
     let mut done = 0;
     loop {
@@ -499,7 +501,7 @@ pub fn fallocate(
     if grows && end > limit && end > file.attributes()?.size {
         return signal_too_big(cx, Err(Errno::EFBIG), limit);
     }
-    file.strip_privileges();
+    file.inode().strip_privileges(cx.creds().has(Capabilities::FSETID));
     file.ops().allocate(mode.bits(), offset, len)?;
     file.modified();
     Ok(())

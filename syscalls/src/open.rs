@@ -144,7 +144,11 @@ fn open_at(
         return Err(Errno::ENOENT.into());
     }
     cx.fd_table().check_room(cx.fd_limit())?;
-    let context = path::context(cx, dirfd, &path)?;
+    let context = if lookup.intersects(Lookup::BENEATH | Lookup::IN_ROOT) {
+        path::scoped_context(cx, dirfd, &path)?
+    } else {
+        path::context(cx, dirfd, &path)?
+    };
     let request = OpenRequest { flags, mode, lookup, umask: cx.fs_context().umask() };
     let file = open::open(&context, &path, &request, cx)?;
     if !flags.intersects(OpenFlags::NONBLOCK | OpenFlags::PATH)

@@ -11,18 +11,30 @@ use sentry::{
 pub(crate) fn context(cx: &Current, dirfd: DirFd, path: &[u8]) -> Result<ResolveContext, Errno> {
     let fs = cx.fs_context();
     let root = fs.root();
-    let start = if path.first() == Some(&b'/') {
-        root.clone()
-    } else if dirfd == DirFd::CWD {
-        fs.cwd()
-    } else {
-        let file = cx.file_or_path(dirfd.fd())?;
-        if !path.is_empty() && file.kind() != FileKind::Directory {
-            return Err(Errno::ENOTDIR);
-        }
-        file.place().clone()
-    };
+    let start = if path.first() == Some(&b'/') { root.clone() } else { start(cx, dirfd, path)? };
     Ok(ResolveContext { root, start, creds: cx.creds() })
+}
+
+/// As [`context`] for openat2(2)'s `RESOLVE_BENEATH` and `RESOLVE_IN_ROOT`: absolute paths start at
+/// `dirfd` too.
+pub(crate) fn scoped_context(
+    cx: &Current,
+    dirfd: DirFd,
+    path: &[u8],
+) -> Result<ResolveContext, Errno> {
+    let root = cx.fs_context().root();
+    Ok(ResolveContext { root, start: start(cx, dirfd, path)?, creds: cx.creds() })
+}
+
+fn start(cx: &Current, dirfd: DirFd, path: &[u8]) -> Result<Place, Errno> {
+    if dirfd == DirFd::CWD {
+        return Ok(cx.fs_context().cwd());
+    }
+    let file = cx.file_or_path(dirfd.fd())?;
+    if !path.is_empty() && file.kind() != FileKind::Directory {
+        return Err(Errno::ENOTDIR);
+    }
+    Ok(file.place().clone())
 }
 
 /// Reads a path and walks it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use abi::{
     Errno, Fd, Signal, UserIn, UserInOut,
+    cred::Capabilities,
     fcntl::{OpenFlags, SpliceFlags},
     limits::{MAX_RW_COUNT, PIPE_BUF},
     macros::Known,
@@ -70,8 +71,11 @@ fn copy(
     len: usize,
     waits: bool,
 ) -> Result<usize, Cut> {
-    let options =
-        WriteOptions { limit: cx.group().rlimits().soft(RLIMIT_FSIZE), ..WriteOptions::default() };
+    let options = WriteOptions {
+        limit: cx.group().rlimits().soft(RLIMIT_FSIZE),
+        keeps_set_id: cx.creds().has(Capabilities::FSETID),
+        ..WriteOptions::default()
+    };
     let mut buffer = vec![0; len.min(CHUNK)];
     let mut done = 0;
     while done < len {
@@ -208,7 +212,9 @@ pub(crate) fn sendfile(
     if !to.is_writable() {
         return Err(Errno::EBADF.into());
     }
-    if !matches!(from.kind(), FileKind::Regular | FileKind::BlockDevice) && pipe(&from).is_none() {
+    // As `splice_direct_to_actor()` has it; into a pipe anything else may go that is not one itself.
+    let is_plain = matches!(from.kind(), FileKind::Regular | FileKind::BlockDevice);
+    if !is_plain && (pipe(&to).is_none() || pipe(&from).is_some()) {
         return Err(Errno::EINVAL.into());
     }
     if to.status().contains(OpenFlags::APPEND) || isize::try_from(count).is_err() {

@@ -65,11 +65,13 @@ pub struct WriteOptions {
     pub append: Option<bool>,
     /// `RWF_SYNC` or `RWF_DSYNC`.
     pub sync: bool,
+    /// Whether the writer has `CAP_FSETID`: set-id bits stay.
+    pub keeps_set_id: bool,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        WriteOptions { limit: u64::MAX, append: None, sync: false }
+        WriteOptions { limit: u64::MAX, append: None, sync: false, keeps_set_id: false }
     }
 }
 
@@ -392,19 +394,13 @@ impl FileDescription {
         if begin >= limit {
             return Err(Errno::EFBIG);
         }
-        self.strip_privileges();
+        self.inode().strip_privileges(options.keeps_set_id);
         let mut source = LimitedSource::new(source, limit - begin);
         if is_append {
             return self.ops.append(&mut source);
         }
         let result = self.ops.write_at(&mut source, offset)?;
         Ok(result.map(|count| (count, offset.saturating_add(widen(count)))))
-    }
-
-    /// Written to: set-id bits and file capabilities go (`file_remove_privs()`).
-    pub fn strip_privileges(&self) {
-        let keeps_set_id = self.creds.has(abi::cred::Capabilities::FSETID);
-        self.inode().strip_privileges(keeps_set_id);
     }
 
     fn after_write(

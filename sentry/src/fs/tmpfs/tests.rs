@@ -493,9 +493,10 @@ fn writing_takes_set_id_bits_away() {
     let change = crate::vfs::AttributeChange { permissions: Some(0o6755), ..Default::default() };
     let inode = file.inode();
     inode.set_attributes(&change).expect("tmpfs");
-    write(&file, b"by root, who may keep them").expect("room");
+    let privileged = WriteOptions { keeps_set_id: true, ..WriteOptions::default() };
+    file.write(&mut SliceSource::new(b"kept"), &privileged).expect("room");
     assert_eq!(inode.attributes().map(|a| a.permissions), Ok(0o6755));
-    inode.strip_privileges(false);
+    write(&file, b"taken").expect("room");
     assert_eq!(inode.attributes().map(|a| a.permissions), Ok(0o755));
 }
 
