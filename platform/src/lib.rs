@@ -24,7 +24,10 @@ use std::{fmt, os::fd::BorrowedFd, sync::Arc};
 use abi::{Errno, UserAddr, UserRange};
 use bitflags::bitflags;
 
-pub use host::calls::{HostCall, host_calls};
+pub use host::{
+    calls::{HostCall, host_calls},
+    place::run_anywhere,
+};
 pub use registers::Registers;
 
 /// Reads what only /proc tells about this process. To be called before a jail hides it; a platform that

@@ -72,6 +72,12 @@ pub(crate) fn prepare() {
     cpus();
 }
 
+/// Lets the calling thread run on any CPU again. A thread starts where its parent is tied, so one
+/// that a guest's thread starts but that drives no guest does well to call this first.
+pub fn run_anywhere() {
+    sys::tie(0, &cpus().numbers);
+}
+
 /// Where one pair of threads is.
 #[derive(Debug)]
 pub(crate) struct Place {

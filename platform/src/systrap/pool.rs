@@ -103,6 +103,19 @@ impl Zygote {
     }
 }
 
+impl Drop for Zygote {
+    fn drop(&mut self) {
+        // A stub that nobody waited for would stay: meet it, and let it go.
+        if let Some(pending) = self.next.take()
+            && self.thread.done(0).is_ok()
+            && let Ok(pending) = self.process.forked(&self.thread, pending)
+            && let Err(error) = pending.meet(&self.process)
+        {
+            tracing::warn!(%error, "a stub may be left");
+        }
+    }
+}
+
 impl Pool {
     /// Starts the zygote, and the thread that forks it and reaps it and all others.
     pub(crate) fn start(kind: Kind) -> Result<Arc<Pool>, Error> {

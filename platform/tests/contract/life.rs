@@ -89,6 +89,24 @@ pub fn nothing_is_left_behind(host: &Host) {
     eventually(|| census() == before);
 }
 
+/// A platform that is dropped takes its zygote and its spare stubs along.
+pub fn the_platform_itself(host: &Host) {
+    let host = &host.alone();
+    thread::sleep(Duration::from_millis(300));
+    let before = census();
+    for _ in 0..3 {
+        let platform = match host.platform.name() {
+            "systrap" => platform::systrap::Systrap::new().unwrap(),
+            _ => platform::ptrace::Ptrace::new().unwrap(),
+        };
+        drop(platform.new_address_space().unwrap());
+        let (space, context) = platform.new_address_space().unwrap();
+        drop(platform);
+        drop((space, context));
+    }
+    eventually(|| census() == before);
+}
+
 pub fn descriptors(host: &Host) {
     let mut guest = host.guest(code::calls());
     guest.call();

@@ -65,6 +65,7 @@ contract! {
         killed_while_running,
         a_space_that_is_dropped_is_gone,
         nothing_is_left_behind,
+        the_platform_itself,
         descriptors,
         an_idle_guest_costs_nothing,
         a_guest_runs_where_it_is_moved,

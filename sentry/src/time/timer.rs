@@ -53,7 +53,10 @@ impl Timers {
             std::thread::Builder::new()
                 .name("timers".into())
                 .stack_size(256 * 1024)
-                .spawn(move || timers.serve())
+                .spawn(move || {
+                    platform::run_anywhere();
+                    timers.serve();
+                })
                 .expect("the host grants one thread for timers");
         } else if is_first {
             self.changed.notify_one();

@@ -43,10 +43,12 @@ impl Notifier {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let notifier = Arc::new(Notifier { epoll, watched: Mutex::default() });
         let running = Arc::clone(&notifier);
-        std::thread::Builder::new()
-            .name("host-files".into())
-            .stack_size(128 * 1024)
-            .spawn(move || running.run())?;
+        std::thread::Builder::new().name("host-files".into()).stack_size(128 * 1024).spawn(
+            move || {
+                platform::run_anywhere();
+                running.run();
+            },
+        )?;
         Ok(notifier)
     }
 
