@@ -15,6 +15,7 @@ pub mod creds;
 pub mod fs;
 pub mod futex;
 pub mod io;
+pub mod ipc;
 pub mod kernel;
 pub mod loader;
 pub mod mm;
