@@ -267,22 +267,22 @@ macro_rules! with_table {
                 [456 / 456] futex_requeue in futex (waiters: UserIn<FutexWaitv>, flags: u32, nr_wake: i32, nr_requeue: i32) Full;
 
                 // System V shared memory
-                [29 / 194] shmget in shm (key: i32, size: usize, shmflg: i32) Planned;
-                [30 / 196] shmat in shm (shmid: i32, shmaddr: UserAddr, shmflg: i32) Planned;
-                [31 / 195] shmctl in shm (shmid: i32, cmd: IpcCommand, buf: UserInOut<Shmid64Ds>) Planned;
-                [67 / 197] shmdt in shm (shmaddr: UserAddr) Planned;
+                [29 / 194] shmget in shm (key: i32, size: usize, shmflg: i32) Full;
+                [30 / 196] shmat in shm (shmid: i32, shmaddr: UserAddr, shmflg: i32) Full;
+                [31 / 195] shmctl in shm (shmid: i32, cmd: IpcCommand, buf: UserInOut<Shmid64Ds>) Partial("SHM_LOCK is noted only");
+                [67 / 197] shmdt in shm (shmaddr: UserAddr) Full;
 
                 // System V semaphores
-                [64 / 190] semget in sem (key: i32, nsems: i32, semflg: i32) Planned;
-                [65 / 193] semop in sem (semid: i32, sops: UserIn<Sembuf>, nsops: u32) Planned;
-                [66 / 191] semctl in sem (semid: i32, semnum: i32, cmd: IpcCommand, arg: u64) Planned;
-                [220 / 192] semtimedop in sem (semid: i32, sops: UserIn<Sembuf>, nsops: u32, timeout: UserIn<Timespec>) Planned;
+                [64 / 190] semget in sem (key: i32, nsems: i32, semflg: i32) Full;
+                [65 / 193] semop in sem (semid: i32, sops: UserIn<Sembuf>, nsops: u32) Full;
+                [66 / 191] semctl in sem (semid: i32, semnum: i32, cmd: IpcCommand, arg: u64) Full;
+                [220 / 192] semtimedop in sem (semid: i32, sops: UserIn<Sembuf>, nsops: u32, timeout: UserIn<Timespec>) Full;
 
                 // System V and POSIX message queues
-                [68 / 186] msgget in msg (key: i32, msgflg: i32) Planned;
-                [69 / 189] msgsnd in msg (msqid: i32, msgp: UserIn<i64>, msgsz: usize, msgflg: i32) Planned;
-                [70 / 188] msgrcv in msg (msqid: i32, msgp: UserOut<i64>, msgsz: usize, msgtyp: i64, msgflg: i32) Planned;
-                [71 / 187] msgctl in msg (msqid: i32, cmd: IpcCommand, buf: UserInOut<Msqid64Ds>) Planned;
+                [68 / 186] msgget in msg (key: i32, msgflg: i32) Full;
+                [69 / 189] msgsnd in msg (msqid: i32, msgp: UserIn<i64>, msgsz: usize, msgflg: i32) Full;
+                [70 / 188] msgrcv in msg (msqid: i32, msgp: UserOut<i64>, msgsz: usize, msgtyp: i64, msgflg: i32) Full;
+                [71 / 187] msgctl in msg (msqid: i32, cmd: IpcCommand, buf: UserInOut<Msqid64Ds>) Full;
                 [240 / 180] mq_open in msg (name: UserCStr, oflag: OpenFlags, mode: Mode, attr: UserIn<MqAttr>) Planned;
                 [241 / 181] mq_unlink in msg (name: UserCStr) Planned;
                 [242 / 182] mq_timedsend in msg (mqdes: Fd, msg_ptr: UserIn<u8>, msg_len: usize, msg_prio: u32, abs_timeout: UserIn<Timespec>) Planned;

@@ -23,6 +23,7 @@ pub use syscall::{OrRestart, Restart, Stop, SysResult, SyscallTable};
 
 use crate::{
     futex::FutexTable,
+    ipc::IpcNamespace,
     sync::{Mutex, MutexGuard, levels},
     task::{HostThreads, TaskTable},
     time::{Clock, Timers},
@@ -43,6 +44,7 @@ pub struct Kernel {
     uts: Arc<namespace::UtsNamespace>,
     booted: u64,
     futexes: FutexTable,
+    ipc: IpcNamespace,
     unimplemented: Mutex<BTreeMap<u64, u64>, levels::Leaf>,
 }
 
@@ -60,6 +62,7 @@ impl Kernel {
             uts,
             booted: Clock::Monotonic.now(),
             futexes: FutexTable::default(),
+            ipc: IpcNamespace::default(),
             unimplemented: Mutex::default(),
         })
     }
@@ -82,6 +85,11 @@ impl Kernel {
     /// Who waits for which word of memory.
     pub fn futexes(&self) -> &FutexTable {
         &self.futexes
+    }
+
+    /// System V IPC.
+    pub fn ipc(&self) -> &IpcNamespace {
+        &self.ipc
     }
 
     /// The first host and domain name.

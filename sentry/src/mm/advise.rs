@@ -46,7 +46,7 @@ impl MemoryManager {
     fn populate(&self, cx: &mut dyn Context, range: UserRange, advice: i32) -> Result<(), Errno> {
         let mut at = range.start;
         while at < range.end {
-            let (found, _) = self.mapping_at(at).ok_or(Errno::ENOMEM)?;
+            let found = self.range_at(at).ok_or(Errno::ENOMEM)?;
             let piece = found.intersect(UserRange { start: at, end: range.end });
             let piece = piece.ok_or(Errno::ENOMEM)?;
             cx.advise(piece, advice).map_err(refused)?;
@@ -85,9 +85,9 @@ impl MemoryManager {
         if has_hole { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
-    /// The mapping that holds `addr`.
-    pub(super) fn mapping_at(&self, addr: UserAddr) -> Option<(UserRange, Vma)> {
-        self.mappings.lock().set.find(addr).map(|(range, vma)| (range, vma.clone()))
+    /// Where the mapping that holds `addr` lies.
+    pub(super) fn range_at(&self, addr: UserAddr) -> Option<UserRange> {
+        self.mappings.lock().set.find(addr).map(|(range, _)| range)
     }
 }
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What `/proc/<pid>/{maps,smaps,statm}` say.
 
+use std::sync::Arc;
+
 use abi::{PAGE_SIZE, UserAddr, UserRange};
 use platform::Protection;
 
-use super::{Mappings, MemoryManager, Vma, VmaFlags};
+use super::{Mappable, MappedFile, Mappings, MemoryManager, Vma, VmaFlags};
 
 /// The column in which names start, as Linux's `seq_pad` has it.
 const NAME_COLUMN: usize = 73;
@@ -77,14 +79,19 @@ impl MemoryManager {
     /// All mappings, in order.
     pub fn maps(&self) -> Vec<MapsEntry> {
         // Paths are asked for outside the lock: a file system may have to take its own.
-        let (snapshot, context) = {
+        let snapshot: Vec<(MapsEntry, Option<Shown>)> = {
             let mappings = self.mappings.lock();
-            let all: Vec<(UserRange, Vma)> =
-                mappings.set.iter().map(|(range, vma)| (range, vma.clone())).collect();
-            (all, Names::of(&mappings))
+            let names = Names::of(&mappings);
+            mappings.set.iter().map(|(range, vma)| names.entry(range, vma)).collect()
         };
-        let mut entries: Vec<MapsEntry> =
-            snapshot.iter().map(|(range, vma)| context.entry(*range, vma)).collect();
+        let complete = |(mut entry, shown): (MapsEntry, Option<Shown>)| {
+            if let Some((mappable, file)) = shown {
+                (entry.device, entry.inode) = mappable.identity();
+                entry.name = file.path();
+            }
+            entry
+        };
+        let mut entries: Vec<MapsEntry> = snapshot.into_iter().map(complete).collect();
         if let Some(vdso) = self.vdso {
             let (r, rx) = (Protection::READ, Protection::READ | Protection::EXECUTE);
             if !vdso.data.is_empty() {
@@ -127,6 +134,9 @@ impl MemoryManager {
     }
 }
 
+/// A file and its contents, to be asked for what a line shows of them.
+type Shown = (Arc<dyn Mappable>, Arc<dyn MappedFile>);
+
 /// What names of mappings depend on.
 struct Names {
     brk: (u64, u64),
@@ -139,20 +149,25 @@ impl Names {
         Names { brk: (mappings.brk_start, mappings.brk), stack }
     }
 
-    fn entry(&self, range: UserRange, vma: &Vma) -> MapsEntry {
-        let (offset, (device, inode)) = match &vma.content {
-            Some(content) => (content.offset, content.mappable.identity()),
-            None => (0, (0, 0)),
-        };
-        let name = self.name(range, vma);
+    /// The entry, and of a file what has to be asked.
+    fn entry(&self, range: UserRange, vma: &Vma) -> (MapsEntry, Option<Shown>) {
         let (protection, flags) = (vma.protection, vma.flags);
-        MapsEntry { range, protection, flags, offset, device, inode, name }
+        let mut entry =
+            MapsEntry { protection, flags, ..MapsEntry::special(range, protection, b"") };
+        match &vma.content {
+            Some(content) => {
+                entry.offset = content.offset;
+                let file = Arc::clone(content.file.file());
+                (entry, Some((Arc::clone(&content.mappable), file)))
+            }
+            None => {
+                entry.name = self.name(range, vma);
+                (entry, None)
+            }
+        }
     }
 
     fn name(&self, range: UserRange, vma: &Vma) -> Vec<u8> {
-        if let Some(content) = &vma.content {
-            return content.file.file().path();
-        }
         let (start, end) = (range.start.raw(), range.end.raw());
         if start < self.brk.1 && end > self.brk.0 {
             b"[heap]".to_vec()

@@ -25,14 +25,15 @@ pub enum Meaning {
 impl MemoryManager {
     /// What the page at `addr` is, if it may be used as `needs` says; `EFAULT` otherwise.
     pub fn meaning(&self, addr: UserAddr, needs: Protection) -> Result<Meaning, Errno> {
-        let (range, vma) = self.mapping_at(addr).ok_or(Errno::EFAULT)?;
+        let mappings = self.mappings.lock();
+        let (range, vma) = mappings.set.find(addr).ok_or(Errno::EFAULT)?;
         if !vma.protection.contains(needs) {
             return Err(Errno::EFAULT);
         }
-        match vma.content {
+        match &vma.content {
             Some(content) if vma.flags.contains(VmaFlags::SHARED) => {
                 let offset = content.offset.saturating_add(addr.raw() - range.start.raw());
-                Ok(Meaning::Shared { mappable: content.mappable, offset })
+                Ok(Meaning::Shared { mappable: Arc::clone(&content.mappable), offset })
             }
             _ => Ok(Meaning::Private),
         }
@@ -41,6 +42,11 @@ impl MemoryManager {
     /// Whether all from `start` to `end` is mapped.
     pub fn is_mapped(&self, start: UserAddr, end: UserAddr) -> bool {
         self.mappings.lock().set.covers(UserRange { start, end })
+    }
+
+    /// Whether nothing between `start` and `end` is mapped.
+    pub fn is_free(&self, start: UserAddr, end: UserAddr) -> bool {
+        self.mappings.lock().set.is_free(UserRange { start, end })
     }
 
     /// mincore(2). Checks stand in the order of Linux's `mm/mincore.c`.
@@ -60,7 +66,7 @@ impl MemoryManager {
         let end = end.and_then(page_align).ok_or(Errno::ENOMEM)?;
         let mut at = addr;
         while at.raw() < end {
-            let (found, _) = self.mapping_at(at).ok_or(Errno::ENOMEM)?;
+            let found = self.range_at(at).ok_or(Errno::ENOMEM)?;
             let stop = found.end.raw().min(end).min(at.raw().saturating_add(CHUNK * PAGE_SIZE));
             let piece = UserRange { start: at, end: UserAddr(stop) };
             let mut pages = vec![0; to_usize(piece.len() / PAGE_SIZE)];

@@ -95,7 +95,8 @@ impl MemoryManager {
         let range = UserRange::new(addr, len).filter(|r| !r.is_empty()).ok_or(Errno::EINVAL)?;
         let offset = page.checked_mul(PAGE_SIZE).ok_or(Errno::EINVAL)?;
         offset.checked_add(len).ok_or(Errno::EINVAL)?;
-        let (found, mut vma) = self.mapping_at(addr).ok_or(Errno::EINVAL)?;
+        let found = self.mappings.lock().set.find(addr).map(|(range, vma)| (range, vma.clone()));
+        let (found, mut vma) = found.ok_or(Errno::EINVAL)?;
         let content = vma.content.as_mut().ok_or(Errno::EINVAL)?;
         if !vma.flags.contains(VmaFlags::SHARED) || !found.contains_range(range) {
             return Err(Errno::EINVAL);

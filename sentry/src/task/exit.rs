@@ -103,6 +103,9 @@ pub(crate) fn leave(mut cx: Current, status: i32) {
     if let Some(signal) = stopped {
         notify_stopped(&kernel, group.pid(), signal);
     }
+    if group.threads().is_empty() {
+        kernel.ipc().process_ended(group.pid());
+    }
     bury(&kernel, &task, status);
     // A thread that executes a program waits for the others to be gone for good.
     group.lock().unburied -= 1;
