@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Jobs(pub(super) Weak<Kernel>);
 
 /// What is to be done once, and the timer that will do it.
-type Pending = Mutex<(Option<Box<dyn FnOnce() + Send>>, Option<Timer>), levels::Leaf>;
+type Pending = Mutex<(Option<Box<dyn FnOnce() + Send>>, Option<Arc<Timer>>), levels::Leaf>;
 
 impl JobControl for Jobs {
     fn signal_group(&self, group: i32, signal: Signal) {
@@ -63,7 +63,7 @@ impl JobControl for Jobs {
         let value = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX).max(1);
         let pending: Arc<Pending> = Arc::new(Mutex::new((Some(action), None)));
         let mine = Arc::clone(&pending);
-        let timer = Timer::new(kernel.timers(), Clock::Monotonic, move |_| {
+        let timer = Arc::new(Timer::new(kernel.timers(), Clock::Monotonic, move |_| {
             let (action, timer) = {
                 let mut pending = mine.lock();
                 (pending.0.take(), pending.1.take())
@@ -73,9 +73,9 @@ impl JobControl for Jobs {
             }
             // Until now the timer was kept by what it was to do.
             drop(timer);
-        });
-        let mut pending = pending.lock();
+        }));
+        // Kept before it is armed: it may go off at once, and must find itself there.
+        pending.lock().1 = Some(Arc::clone(&timer));
         timer.set(Setting { value, interval: 0 }, false);
-        pending.1 = Some(timer);
     }
 }
