@@ -51,6 +51,8 @@ pub fn stops() {
     let pid = kit::fork(|| loop {
         kit::sleep_ms(10);
     });
+    // A group with a parent outside, lest it be orphaned and SIGTSTP be ignored.
+    sys!(setpgid, pid, pid).ok();
     let mut status = 0;
     sys!(kill, pid, libc::SIGSTOP).ok();
     sys!(wait4, pid, &raw mut status, libc::WUNTRACED, 0).ok();

@@ -26,7 +26,8 @@ fn now(clock: i32) -> i64 {
 }
 
 pub fn clocks() {
-    for clock in 0..13 {
+    // Not the alarm clocks, 8 and 9: they depend on the machine's having a clock that can wake it.
+    for clock in [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12] {
         let mut time = [0i64; 2];
         let get = sys!(clock_gettime, clock, time.as_mut_ptr());
         let res = sys!(clock_getres, clock, time.as_mut_ptr());

@@ -144,7 +144,7 @@ pub fn controlling_terminal() {
         let mut group = 0i32;
         sys!(ioctl, slave, libc::TIOCGPGRP, &raw mut group).ok();
         show!("foreground", i64::from(group) == sys!(getpid).ok());
-        show!("bad group", sys!(ioctl, slave, libc::TIOCSPGRP, &raw const w));
+        show!("bad group", sys!(ioctl, slave, libc::TIOCSPGRP, kit::at(&1i32)));
         unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
         sys!(write, w, &b"x"[..], 1).ok();
         kit::sleep_ms(10_000);
