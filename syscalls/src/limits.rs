@@ -51,7 +51,11 @@ fn change(cx: &Current, task: &Task, resource: u32, new: Rlimit64) -> Result<(),
     if raises && !cx.creds().has(Capabilities::SYS_RESOURCE) {
         return Err(Errno::EPERM);
     }
-    limits.set(resource, new)
+    limits.set(resource, new)?;
+    if resource == abi::resource::RLIMIT_CPU {
+        task.group().watch_cpu_limit();
+    }
+    Ok(())
 }
 
 /// prlimit64(2)

@@ -23,13 +23,17 @@ pub fn unshare(cx: &mut Current, flags: CloneFlags) -> SysResult {
     if flags.intersects(F::THREAD | F::SIGHAND | F::VM) && !is_alone {
         return Err(Errno::EINVAL.into());
     }
+    let needs_right = namespaces.difference(F::NEWUSER);
+    if flags.intersects(needs_right)
+        && !flags.contains(F::NEWUSER)
+        && !cx.creds().has(Capabilities::SYS_ADMIN)
+    {
+        return Err(Errno::EPERM.into());
+    }
     // DIFFERS: of the namespaces only UTS ones can be made; a kernel built without the others answers
     // so.
     if flags.intersects(namespaces.difference(F::NEWUTS)) {
         return Err(Errno::EINVAL.into());
-    }
-    if flags.contains(F::NEWUTS) && !cx.creds().has(Capabilities::SYS_ADMIN) {
-        return Err(Errno::EPERM.into());
     }
     cx.unshare(flags);
     Ok(())

@@ -273,6 +273,9 @@ impl Current {
         let group = ThreadGroup::new(pid, self.kernel.weak(), actions, mine.rlimits().fork());
         group.dumpable.store(mine.dumpable(), Ordering::Relaxed);
         group.personality.store(mine.personality.load(Ordering::Relaxed), Ordering::Relaxed);
+        if group.rlimits().soft(abi::resource::RLIMIT_CPU) != abi::resource::RLIM_INFINITY {
+            group.watch_cpu_limit();
+        }
         group
     }
 
@@ -362,6 +365,7 @@ impl Task {
             started: Clock::Monotonic.now(),
             user_ns: AtomicU64::new(0),
             system_ns: AtomicU64::new(0),
+            guest_since: AtomicU64::new(0),
             voluntary_switches: AtomicU64::new(0),
             vfork: Mutex::new(birth.vfork),
             exit_signal: birth.request.exit_signal,

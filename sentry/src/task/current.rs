@@ -44,7 +44,9 @@ pub struct Current {
     /// A call has replaced the signal mask until its end.
     pub(crate) has_temporary_mask: bool,
     /// When guest code was left last: time since then is the kernel's.
-    pub(crate) left_guest: Instant,
+    pub(crate) left_guest: u64,
+    /// How long it has slept in the kernel since.
+    pub(crate) slept_ns: u64,
     /// A call was interrupted: how it goes on is decided with the signals.
     pub(crate) restart: Option<Restart>,
 }
@@ -69,7 +71,8 @@ impl Current {
             restart_block: None,
             restart: None,
             has_temporary_mask: false,
-            left_guest: Instant::now(),
+            left_guest: crate::time::Clock::Monotonic.now(),
+            slept_ns: 0,
         }
     }
 
@@ -332,7 +335,11 @@ impl Current {
             return Ok(value);
         }
         self.task.voluntary_switches.fetch_add(1, Ordering::Relaxed);
-        self.task.sleeper.until(queues, interest, deadline, op)
+        let began = crate::time::Clock::Monotonic.now();
+        let result = self.task.sleeper.until(queues, interest, deadline, op);
+        let slept = crate::time::Clock::Monotonic.now().saturating_sub(began);
+        self.slept_ns = self.slept_ns.saturating_add(slept);
+        result
     }
 
     /// Sleeps until `deadline` or until a signal comes.

@@ -197,6 +197,8 @@ impl Current {
             };
             if again { self.rewind(None) } else { self.fail_with(Errno::EINTR) }
         }
+        // Once a handler has run, restart_syscall(2) has nothing to go on with.
+        self.restart_block = None;
         let mask = {
             let mut signals = self.task.signals.lock();
             let mask = signals.mask;

@@ -3,7 +3,10 @@
 
 use std::sync::{Arc, Weak};
 
-use abi::{SigInfo, Signal};
+use abi::{
+    SigInfo, Signal,
+    resource::{RLIM_INFINITY, RLIMIT_CPU, Rlimit64},
+};
 
 use super::{ThreadGroup, send::Sender};
 use crate::time::{Clock, Setting, Timer};
@@ -17,6 +20,8 @@ pub(crate) struct CpuTimer {
     expiry: u64,
     interval: u64,
 }
+
+const SECOND: u64 = 1_000_000_000;
 
 /// Looking more often than this would be a load of its own.
 const SHORTEST_LOOK: u64 = 4_000_000;
@@ -108,6 +113,50 @@ impl ThreadGroup {
             // One that is pending already is enough.
             let _ = self.send(SigInfo::kernel(signal), Sender::Guest);
         }
+    }
+}
+
+impl ThreadGroup {
+    /// `RLIMIT_CPU` has been set or inherited: watches over it if it limits anything.
+    pub fn watch_cpu_limit(self: &Arc<Self>) {
+        let soft = self.rlimits().soft(RLIMIT_CPU);
+        let now = self.cpu_now(true);
+        let mut slot = self.cpu_limit.lock();
+        slot.expiry = if soft == RLIM_INFINITY { 0 } else { soft.saturating_mul(SECOND).max(1) };
+        if slot.timer.is_none() && slot.expiry != 0 {
+            let Some(service) = self.timers_service() else { return };
+            let me: Weak<ThreadGroup> = Arc::downgrade(self);
+            slot.timer = Some(Timer::new(&service, Clock::Monotonic, move |_| {
+                if let Some(group) = me.upgrade() {
+                    group.look_at_cpu_limit();
+                }
+            }));
+        }
+        let left = slot.expiry.saturating_sub(now);
+        slot.look_again(left);
+    }
+
+    /// SIGXCPU at the soft limit and each second after it, SIGKILL at the hard one
+    /// (`check_process_timers()`).
+    fn look_at_cpu_limit(self: &Arc<Self>) {
+        let Ok(limit) = self.rlimits().get(RLIMIT_CPU) else { return };
+        let now = self.cpu_now(true);
+        let reached =
+            |seconds: u64| seconds != RLIM_INFINITY && now >= seconds.saturating_mul(SECOND);
+        if reached(limit.rlim_max) {
+            // It ends by it, whatever else is pending.
+            let _ = self.send(SigInfo::kernel(Signal::SIGKILL), Sender::Host);
+            return;
+        }
+        if reached(limit.rlim_cur) {
+            // One that is pending already is enough.
+            let _ = self.send(SigInfo::kernel(Signal::SIGXCPU), Sender::Guest);
+            let next = Rlimit64 { rlim_cur: limit.rlim_cur.saturating_add(1), ..limit };
+            if self.rlimits().set(RLIMIT_CPU, next).is_err() {
+                return;
+            }
+        }
+        self.watch_cpu_limit();
     }
 }
 

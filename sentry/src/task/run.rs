@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The run loop: guest code, and every way back from it.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use abi::{Signal, wait};
 use platform::Exit;
 
 use super::{Current, calling, exit};
-use crate::{fs::signalfd, kernel::syscall, sync::assert_none_held};
+use crate::{fs::signalfd, kernel::syscall, sync::assert_none_held, time::Clock};
 
 /// Runs a task to its end, on its own thread.
 pub(crate) fn run(mut cx: Current) {
@@ -48,11 +45,15 @@ impl Current {
             task.in_guest.store(false, Ordering::SeqCst);
             return Ok(Exit::Interrupted);
         }
-        let entered = Instant::now();
-        task.system_ns.fetch_add(nanos(entered - self.left_guest), Ordering::Relaxed);
+        let entered = Clock::Monotonic.now();
+        let slept = std::mem::take(&mut self.slept_ns);
+        let worked = entered.saturating_sub(self.left_guest).saturating_sub(slept);
+        task.system_ns.fetch_add(worked, Ordering::Relaxed);
+        task.guest_since.store(entered, Ordering::Relaxed);
         let exit = self.context.switch(&mut self.registers);
-        self.left_guest = Instant::now();
-        task.user_ns.fetch_add(nanos(self.left_guest - entered), Ordering::Relaxed);
+        self.left_guest = Clock::Monotonic.now();
+        task.guest_since.store(0, Ordering::Relaxed);
+        task.user_ns.fetch_add(self.left_guest.saturating_sub(entered), Ordering::Relaxed);
         task.in_guest.store(false, Ordering::SeqCst);
         exit
     }
@@ -67,10 +68,6 @@ impl Current {
         self.group().end(&mut group, status);
         group.exit.unwrap_or(status)
     }
-}
-
-fn nanos(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Current {

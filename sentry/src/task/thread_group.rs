@@ -124,6 +124,8 @@ pub struct ThreadGroup {
     pub(crate) real_timer: Mutex<Option<Timer>, levels::TaskState>,
     /// `ITIMER_PROF` and `ITIMER_VIRTUAL`.
     pub(crate) prof_timer: Mutex<super::itimer::CpuTimer, levels::TaskState>,
+    /// Looks at `RLIMIT_CPU`.
+    pub(crate) cpu_limit: Mutex<super::itimer::CpuTimer, levels::TaskState>,
     pub(crate) virtual_timer: Mutex<super::itimer::CpuTimer, levels::TaskState>,
     /// timer_create(2).
     pub(crate) posix_timers: Mutex<super::posix_timers::PosixTimers, levels::TaskState>,
@@ -154,6 +156,7 @@ impl ThreadGroup {
             personality: AtomicU32::new(0),
             real_timer: Mutex::new(None),
             prof_timer: Mutex::default(),
+            cpu_limit: Mutex::default(),
             virtual_timer: Mutex::default(),
             posix_timers: Mutex::default(),
         })
