@@ -255,10 +255,19 @@ impl MemoryManager {
         if grows {
             return Err(Errno::EINVAL);
         }
+        if is_shared && file.is_writable && mappable.claim_write().is_err() {
+            if protection.contains(Protection::WRITE) {
+                return Err(Errno::EPERM);
+            }
+            flags.remove(VmaFlags::MAY_WRITE);
+        }
         let host = mappable.host_range(offset, len)?;
         let file = FileRef::new(Arc::clone(&file.file));
         let content = FileMapping { mappable, offset, file };
-        Ok((flags, Some(content), Show::File { host, shared: is_shared }))
+        // Pages that nobody here may write look the same from a private mapping, and a stub that
+        // makes it writable then changes its own copy only.
+        let shared = is_shared && flags.contains(VmaFlags::MAY_WRITE);
+        Ok((flags, Some(content), Show::File { host, shared }))
     }
 
     /// get_unmapped_area() and what do_mmap checks of its result.

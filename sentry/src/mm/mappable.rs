@@ -23,6 +23,12 @@ pub trait Mappable: Send + Sync + fmt::Debug {
     /// memory moves them into a memfd here, for good.
     fn host_range(&self, offset: u64, len: u64) -> Result<HostRange, Errno>;
 
+    /// A shared mapping that may be written is about to be made of it: remembered for as long as this
+    /// very object lives, so that `F_SEAL_WRITE` can be refused. `EPERM` if it has been sealed.
+    fn claim_write(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
     /// Device and inode number, as stat(2) gives them.
     fn identity(&self) -> (u64, u64);
 }

@@ -130,7 +130,7 @@ impl FileOps for RegularFile {
     }
 
     fn mappable(&self) -> Result<Arc<dyn Mappable>, Errno> {
-        Ok(Arc::new(Contents { node: self.node.clone() }))
+        Ok(Arc::new(Contents::new(self.node.clone())))
     }
 
     fn host_file(&self) -> Option<Arc<OwnedFd>> {

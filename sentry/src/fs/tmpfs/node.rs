@@ -5,7 +5,7 @@ use std::{
     any::Any,
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -53,6 +53,8 @@ pub(super) enum Body {
     Regular {
         content: RwLock<Content, levels::FileContent>,
         seals: AtomicU32,
+        /// Held once more by each mapping that may write.
+        writable_maps: Arc<()>,
     },
     Directory(RwLock<Table, levels::InodeState>),
     Symlink(Box<[u8]>),
@@ -83,6 +85,7 @@ impl Body {
         Body::Regular {
             content: RwLock::new(Content::new()),
             seals: AtomicU32::new(Seals::SEAL.bits()),
+            writable_maps: Arc::new(()),
         }
     }
 }
@@ -157,12 +160,20 @@ impl Node {
 
     /// `F_ADD_SEALS`.
     pub(super) fn add_seals(&self, new: Seals) -> Result<(), Errno> {
-        let Body::Regular { content, seals } = &self.body else { return Err(Errno::EINVAL) };
+        let Body::Regular { content, seals, writable_maps } = &self.body else {
+            return Err(Errno::EINVAL);
+        };
         // Writers hold the content: none is half-way when the seal comes.
         let _content = content.write();
         let old = Seals::from_bits_retain(seals.load(Ordering::Relaxed));
         if old.contains(Seals::SEAL) {
             return Err(Errno::EPERM);
+        }
+        if new.contains(Seals::WRITE)
+            && !old.contains(Seals::WRITE)
+            && Arc::strong_count(writable_maps) > 1
+        {
+            return Err(Errno::EBUSY);
         }
         seals.store((old | new).bits(), Ordering::Relaxed);
         Ok(())
@@ -339,13 +350,33 @@ impl Inode for Node {
 /// The contents of one file, to be mapped.
 #[derive(Debug)]
 pub(super) struct Contents {
-    pub(super) node: Arc<Node>,
+    node: Arc<Node>,
+    claim: OnceLock<Arc<()>>,
+}
+
+impl Contents {
+    pub(super) fn new(node: Arc<Node>) -> Contents {
+        Contents { node, claim: OnceLock::new() }
+    }
 }
 
 impl Mappable for Contents {
     fn host_range(&self, offset: u64, _len: u64) -> Result<HostRange, Errno> {
         let file = self.node.with_content(Content::host_file)?;
         Ok(HostRange { file, offset })
+    }
+
+    fn claim_write(&self) -> Result<(), Errno> {
+        let Body::Regular { content, writable_maps, .. } = &self.node.body else {
+            return Err(Errno::ENODEV);
+        };
+        // Seals are added under the lock for writing.
+        let _content = content.read();
+        if self.node.seals().intersects(Seals::WRITE | Seals::FUTURE_WRITE) {
+            return Err(Errno::EPERM);
+        }
+        self.claim.get_or_init(|| writable_maps.clone());
+        Ok(())
     }
 
     fn identity(&self) -> (u64, u64) {
