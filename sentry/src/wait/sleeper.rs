@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A thread's own place to sleep.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use abi::Errno;
 
@@ -37,6 +44,32 @@ struct State {
 pub struct Sleeper {
     state: Mutex<State, levels::Sleeper>,
     changed: Condvar,
+    /// Somebody has changed the state: what a thread looks at before it sleeps.
+    is_poked: AtomicBool,
+    /// Whether looking has been worth it lately.
+    luck: AtomicU32,
+}
+
+/// Threads that look instead of sleeping. They must leave a processor to whoever is to wake them.
+static LOOKERS: AtomicUsize = AtomicUsize::new(0);
+
+/// How long a thread looks: less than waking a halted processor costs.
+const LOOK: Duration = Duration::from_micros(40);
+/// Luck of a thread whose looks were never in vain.
+const MOST_LUCK: u32 = 8;
+/// Of the unlucky one in so many looks all the same.
+const RETRY: u32 = 32;
+
+/// How many threads may look at once: one less than there are processors.
+fn most_lookers() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0));
+        let allowed = |set: nix::sched::CpuSet| {
+            (0..nix::sched::CpuSet::count()).filter(|cpu| set.is_set(*cpu) == Ok(true)).count()
+        };
+        set.map_or(0, allowed).saturating_sub(1)
+    })
 }
 
 impl Sleeper {
@@ -48,6 +81,7 @@ impl Sleeper {
     /// Ends the current or the next sleep: something may have become ready.
     pub fn wake_up(&self) {
         self.state.lock().woken = true;
+        self.is_poked.store(true, Ordering::Release);
         self.changed.notify_one();
     }
 
@@ -55,6 +89,7 @@ impl Sleeper {
     /// [`Sleeper::clear_interrupt`]. Linux's `TIF_SIGPENDING` with its wake-up.
     pub fn interrupt(&self) {
         self.state.lock().interrupted = true;
+        self.is_poked.store(true, Ordering::Release);
         self.changed.notify_one();
     }
 
@@ -68,9 +103,40 @@ impl Sleeper {
         self.state.lock().interrupted
     }
 
+    /// Looks for a short while whether somebody comes: on most machines a halted processor takes longer
+    /// to wake than two tasks that talk to each other need for an answer.
+    fn look(&self) {
+        let luck = self.luck.load(Ordering::Relaxed);
+        // The luck of the unlucky counts down to the next try.
+        if luck > MOST_LUCK {
+            self.luck.store(luck - 1, Ordering::Relaxed);
+            return;
+        }
+        if LOOKERS.fetch_add(1, Ordering::Relaxed) < most_lookers() {
+            let start = Instant::now();
+            let mut is_lucky = false;
+            while !is_lucky && start.elapsed() < LOOK {
+                for _ in 0..32 {
+                    is_lucky |= self.is_poked.load(Ordering::Acquire);
+                    std::hint::spin_loop();
+                }
+            }
+            let luck = match (is_lucky, luck) {
+                (true, luck) => (luck + 1).min(MOST_LUCK),
+                (false, 0) => MOST_LUCK + RETRY,
+                (false, luck) => luck / 2,
+            };
+            self.luck.store(luck, Ordering::Relaxed);
+        }
+        LOOKERS.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Sleeps until woken, interrupted or `deadline`. `Ok` may come without a cause.
     pub fn sleep(&self, deadline: Option<Instant>) -> Result<(), Cut> {
         assert_none_held();
+        if !self.is_poked.swap(false, Ordering::AcqRel) {
+            self.look();
+        }
         let mut state = self.state.lock();
         loop {
             if std::mem::take(&mut state.woken) {
