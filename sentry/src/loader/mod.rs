@@ -122,14 +122,14 @@ pub fn load(request: Request<'_>) -> Result<Loaded, LoadError> {
             return Err(Errno::ENOENT.into());
         }
         arguments.interpret(&script, &interpreter)?;
-        file = Executable::open(resolve, &interpreter.path)?;
+        file = open_interpreter(resolve, &interpreter.path)?;
         script = interpreter.path;
         depth += 1;
     };
     let program = elf::Program::read(&file, &header)?;
     let interpreter = match program.interpreter(&file)? {
         Some(path) => {
-            let file = Executable::open(resolve, &path)?;
+            let file = open_interpreter(resolve, &path)?;
             let program = elf::Program::read_interpreter(&file)?;
             Some((file, program))
         }
@@ -197,6 +197,11 @@ pub fn load(request: Request<'_>) -> Result<Loaded, LoadError> {
         creds,
         name,
     })
+}
+
+/// open_exec(): an empty path is the working directory to the kernel itself, so no program.
+fn open_interpreter(resolve: &ResolveContext, path: &[u8]) -> Result<Executable, Errno> {
+    if path.is_empty() { Err(Errno::EACCES) } else { Executable::open(resolve, path) }
 }
 
 /// The last part of a path, as long as `/proc/<pid>/comm` shows it (`TASK_COMM_LEN`).
