@@ -10,9 +10,11 @@ use sentry::{
     fs::{
         devpts::Devpts,
         gofer::{Access, GoferFilesystem},
+        overlay::OverlayFilesystem,
+        tmpfs::{Options, Tmpfs},
     },
     kernel::Kernel,
-    vfs::Filesystem,
+    vfs::{FileKind, Filesystem},
 };
 
 use super::vfs::Sources;
@@ -36,9 +38,17 @@ impl Sources for Systems {
         has_overlay: bool,
         is_shared: bool,
     ) -> Result<Arc<dyn Filesystem>, Errno> {
-        let _ = (is_readonly, has_overlay);
+        // The gofer and the mount's options refuse what must not be written.
+        let _ = is_readonly;
         let access = if is_shared { Access::Shared } else { Access::Exclusive };
-        Ok(GoferFilesystem::attach(&self.gofer, root, access)?)
+        let served = GoferFilesystem::attach(&self.gofer, root, access)?;
+        let top = served.root().attributes()?;
+        if !has_overlay || top.kind != FileKind::Directory {
+            return Ok(served);
+        }
+        let options = format!("mode={:o},uid={},gid={}", top.permissions, top.uid, top.gid);
+        let upper = Tmpfs::new(Options::parse(options.as_bytes(), top.uid, top.gid)?);
+        Ok(OverlayFilesystem::new(upper, served))
     }
 
     fn own(&self, name: &str, data: &str) -> Result<Option<Arc<dyn Filesystem>>, Errno> {

@@ -43,6 +43,8 @@ levels! {
     Directory
     /// A file description's position.
     FileOffset
+    /// A file on its way from the lower to the upper layer of an overlay.
+    CopyUp
     /// A file's contents as they change size or place: reads and writes of one file exclude each other.
     FileContent
     /// A terminal: line discipline, foreground group.
