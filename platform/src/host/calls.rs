@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which host calls the platforms make in the sentry once guests run.
 
+use crate::sys::notify;
+
 /// A host call that the sentry's own filter must let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostCall {
@@ -37,6 +39,12 @@ macro_rules! calls {
             call(libc::SYS_sendmsg, "hands descriptors to a stub"),
             call(libc::SYS_recvmsg, "a new stub says who it is"),
             call(libc::SYS_poll, "waits for a new stub"),
+            only(
+                libc::SYS_ioctl,
+                1,
+                &[notify::RECEIVE, notify::SEND],
+                "a stub that is told to clone is let through",
+            ),
             call(libc::SYS_memfd_create, "a new channel"),
             call(libc::SYS_ftruncate, "a new channel"),
             call(libc::SYS_waitid, "the reaper: stubs that ended"),

@@ -23,6 +23,8 @@ const RETURN: u16 = 0x06;
 
 /// `SECCOMP_RET_ALLOW`.
 const ALLOW: u32 = 0x7fff_0000;
+/// `SECCOMP_RET_USER_NOTIF`.
+const NOTIFY: u32 = 0x7fc0_0000;
 /// `SECCOMP_RET_TRAP`.
 const TRAP: u32 = 0x0003_0000;
 
@@ -125,6 +127,11 @@ impl Assembler {
     /// The call happens.
     pub(crate) fn allow(&mut self) {
         self.push(RETURN, ALLOW, None);
+    }
+
+    /// The call waits for a verdict.
+    pub(crate) fn ask(&mut self) {
+        self.push(RETURN, NOTIFY, None);
     }
 
     /// The call does not happen; the thread gets SIGSYS.

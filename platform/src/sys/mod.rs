@@ -5,6 +5,7 @@
     reason = "raw system calls; each function is safe to call with any arguments"
 )]
 
+pub(crate) mod notify;
 pub(crate) mod ptrace;
 
 use std::{
@@ -142,16 +143,26 @@ pub(crate) fn send_fds(socket: BorrowedFd<'_>, fds: &[i32]) -> io::Result<()> {
     Ok(())
 }
 
+/// Waits until `file` can be read (or has an error to tell), at most for `timeout`.
+pub(crate) fn is_readable(file: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut ready = [PollFd::new(file, PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+    match poll(&mut ready, timeout) {
+        Ok(count) => Ok(count > 0),
+        Err(nix::errno::Errno::EINTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Receives a message and says which process sent it, by the kernel's word.
 pub(crate) fn receive_sender(socket: BorrowedFd<'_>, timeout: Duration) -> io::Result<i32> {
-    use nix::{
-        poll::{PollFd, PollFlags, PollTimeout, poll},
-        sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg},
-    };
-    let mut ready = [PollFd::new(socket, PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-    if poll(&mut ready, timeout)? == 0 {
-        return Err(io::ErrorKind::TimedOut.into());
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
+    let start = std::time::Instant::now();
+    while !is_readable(socket, timeout)? {
+        if start.elapsed() >= timeout {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
     }
     let mut byte = [0_u8; 8];
     let mut slices = [io::IoSliceMut::new(&mut byte)];

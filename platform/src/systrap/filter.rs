@@ -75,7 +75,7 @@ const ALLOWED: &[(i64, Rule)] = &[
     // Says to the sentry "I am"; without an address it works on that socket only.
     (libc::SYS_sendto, Rule::Exactly([(4, 0), (5, 0)])),
     (libc::SYS_close, Rule::Any),
-    // Another thread, or another stub under the same filter.
+    // Another thread, or another stub under the same filter; but see the gate.
     (libc::SYS_clone, Rule::OneOf(0, &[THREAD_FLAGS, FORK_FLAGS])),
     (libc::SYS_exit, Rule::Any),
     (libc::SYS_exit_group, Rule::Any),
@@ -89,8 +89,9 @@ const ALLOWED: &[(i64, Rule)] = &[
 const WAIT_PRIVATE: i32 = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
 const WAKE_PRIVATE: i32 = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
 
-/// The filter for a stub whose code lies from `start` to `end`, which share their upper halves.
-pub(crate) fn stub(start: u64, end: u64) -> Option<Vec<Instruction>> {
+/// The filter for a stub whose code lies from `start` to `end`, which share their upper halves. With a
+/// `password`, a clone without it waits at the gate.
+pub(crate) fn stub(start: u64, end: u64, password: Option<u64>) -> Option<Vec<Instruction>> {
     let (high, low) = halves(start);
     let (end_high, end_low) = halves(end);
     if high != end_high {
@@ -115,6 +116,20 @@ pub(crate) fn stub(start: u64, end: u64) -> Option<Vec<Instruction>> {
         let next = code.label();
         code.unless_equal(u32::try_from(*number).ok()?, next);
         argument(&mut code, rule, refused);
+        if let Some(password) = password
+            && *number == libc::SYS_clone
+        {
+            // In an argument that clone(2) does not look at with these flags.
+            let asked = code.label();
+            let (high, low) = halves(password);
+            code.load(Word::ArgHigh(4));
+            code.unless_equal(high, asked);
+            code.load(Word::ArgLow(4));
+            code.unless_equal(low, asked);
+            code.allow();
+            code.place(asked);
+            code.ask();
+        }
         code.allow();
         code.place(next);
     }

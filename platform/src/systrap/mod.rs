@@ -14,6 +14,7 @@
 pub(crate) mod context;
 pub(crate) mod filter;
 pub(crate) mod frame;
+pub(crate) mod gate;
 pub(crate) mod pool;
 #[allow(unreachable_pub, reason = "the file is also a module of the stub's")]
 pub(crate) mod shared;

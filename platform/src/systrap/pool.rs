@@ -3,7 +3,7 @@
 
 use std::{
     os::fd::AsFd,
-    sync::{Arc, mpsc},
+    sync::{Arc, OnceLock, mpsc},
     thread,
 };
 
@@ -15,6 +15,7 @@ use super::{
     context::SystrapContext,
     filter,
     frame::Frame,
+    gate::Gate,
     shared::{BUFFER_OFFSET, CHANNEL_SIZE, OP_MAY_FAIL, Op},
     stub::{self, Birth},
     subprocess::{Pending, Registry, Subprocess, Thread, op},
@@ -68,6 +69,14 @@ pub(crate) struct Fixed {
     pub(crate) layout: Layout,
     pub(crate) features: u32,
     pub(crate) registry: Arc<Registry>,
+    /// What stands before clone(2), where the host has such.
+    pub(crate) gate: OnceLock<Gate>,
+}
+
+impl Fixed {
+    fn password(&self) -> u64 {
+        self.gate.get().map_or(0, |gate| gate.password)
+    }
 }
 
 /// Makes stubs.
@@ -93,13 +102,17 @@ impl Zygote {
     fn take(&mut self) -> Result<(Arc<Subprocess>, Arc<Thread>), Error> {
         let pending = match self.next.take() {
             Some(pending) => pending,
-            None => self.process.begin_fork(&self.thread)?,
+            None => self.begin()?,
         };
         self.thread.done(0)?;
         let pending = self.process.forked(&self.thread, pending)?;
         // A failure shows when that one is wanted.
-        self.next = self.process.begin_fork(&self.thread).ok();
+        self.next = self.begin().ok();
         pending.meet(&self.process)
+    }
+
+    fn begin(&self) -> Result<Pending, Error> {
+        self.process.begin_fork(&self.thread, self.process.fixed.password())
     }
 }
 
@@ -129,8 +142,15 @@ impl Pool {
             range::place(&layout, PAGE_SIZE, PAGE_SIZE).map_err(host("draw a random address"))?;
         let features = cpu::features();
         let registry_of_all = Arc::clone(&registry);
-        let fixed =
-            Arc::new(Fixed { kind, text, scratch, layout, features, registry: registry_of_all });
+        let fixed = Arc::new(Fixed {
+            kind,
+            text,
+            scratch,
+            layout,
+            features,
+            registry: registry_of_all,
+            gate: OnceLock::new(),
+        });
         let thread = Arc::new(Thread::new(&fixed)?);
         let (socket, theirs) = sys::socket_pair().map_err(host("make the zygote's socket"))?;
         prepare(&thread, &fixed, text_len)?;
@@ -173,10 +193,8 @@ impl Pool {
         let process = Arc::new(Subprocess::new(&fixed, pid, socket, 0));
         process.add(&thread);
         fixed.registry.register(pid, &process)?;
-        thread.await_birth(0).map_err(|_| Error::Unsupported {
-            feature: "way to confine a stub",
-            hint: "systrap needs seccomp filters (CONFIG_SECCOMP_FILTER); try --platform=ptrace",
-        })?;
+        thread.await_birth(0)?;
+        confine(&thread, &fixed, pid, text_len)?;
         let state = Arc::new(StateLayout::of(&thread.channel, Frame::of(&thread.channel)?)?);
         let zygote = Mutex::new(Zygote { process, thread, next: None });
         Ok(Arc::new(Pool { fixed, state, zygote, _alive: alive }))
@@ -231,18 +249,52 @@ fn prepare(thread: &Thread, fixed: &Fixed, text_len: u64) -> Result<(), Error> {
         let args = [fixed.scratch, PAGE_SIZE, protection, flags, u64::MAX, 0];
         ops.push(op(libc::SYS_mmap, args));
     }
-    let program = filter::stub(text, text + text_len)
-        .ok_or(Error::StubDied { reason: "its filter cannot be written" })?;
-    thread.channel.write_buffer(program.as_bytes());
-    let program = thread
-        .scratch(8, &[program.len() as u64, thread.channel.stub_addr() + BUFFER_OFFSET as u64]);
-    // SECCOMP_SET_MODE_FILTER
-    let mut install = op(libc::SYS_seccomp, [1, 0, program, 0, 0, 0]);
-    if fixed.kind == Kind::Ptrace {
-        install.number |= OP_MAY_FAIL;
-    }
-    ops.push(install);
     thread.set_ops(&ops);
+    Ok(())
+}
+
+/// Puts the filter on the zygote, before it makes the first stub.
+fn confine(thread: &Thread, fixed: &Fixed, pid: i32, text_len: u64) -> Result<(), Error> {
+    /// `SECCOMP_SET_MODE_FILTER`.
+    const SET_FILTER: u64 = 1;
+    /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+    const NEW_LISTENER: u64 = 8;
+    let install = |password: Option<u64>, flags: u64| -> Result<i64, Error> {
+        let program = filter::stub(fixed.text, fixed.text + text_len, password)
+            .ok_or(Error::StubDied { reason: "its filter cannot be written" })?;
+        thread.channel.write_buffer(program.as_bytes());
+        let code = thread.channel.stub_addr() + BUFFER_OFFSET as u64;
+        let program = thread.scratch(8, &[program.len() as u64, code]);
+        thread.run_ops(&[op(libc::SYS_seccomp, [SET_FILTER, flags, program, 0, 0, 0])], 0)?;
+        Ok(thread.channel.op_result(0))
+    };
+    if fixed.kind == Kind::Systrap {
+        let mut password = [0; 8];
+        sys::random(&mut password)
+            .map_err(|source| Error::Host { call: "draw a password", source })?;
+        // Never 0, which is what others say.
+        let password = u64::from_le_bytes(password) | 1;
+        let listener = install(Some(password), NEW_LISTENER)?;
+        if listener >= 0 {
+            let ours = sys::notify::take_descriptor(pid, listener)
+                .map_err(|source| Error::Host { call: "take the gate's descriptor", source })?;
+            let fd = listener.cast_unsigned();
+            thread.run_ops(&[op(libc::SYS_close, [fd, 0, 0, 0, 0, 0])], 0)?;
+            fixed.gate.get_or_init(|| Gate::new(ours, password));
+            return Ok(());
+        }
+        tracing::warn!(
+            error = -listener,
+            "the host has no notification for a stub's filter: a guest can make host processes"
+        );
+    }
+    let result = install(None, 0)?;
+    if result < 0 && fixed.kind == Kind::Systrap {
+        return Err(Error::Unsupported {
+            feature: "way to confine a stub",
+            hint: "systrap needs seccomp filters (CONFIG_SECCOMP_FILTER); try --platform=ptrace",
+        });
+    }
     Ok(())
 }
 

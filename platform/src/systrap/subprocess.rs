@@ -348,7 +348,8 @@ impl Subprocess {
         spins: u32,
     ) -> Result<(Arc<Subprocess>, Arc<Thread>), Error> {
         let held = self.operations.lock();
-        let pending = self.begin_fork(thread)?;
+        let pending = self.begin_fork(thread, 0)?;
+        self.admit(thread)?;
         thread.done(spins)?;
         let child = self.forked(thread, pending)?;
         drop(held);
@@ -356,8 +357,9 @@ impl Subprocess {
     }
 
     /// The first half of [`Subprocess::fork`]: the stub works on its own from here on, until
-    /// [`Thread::done`]. The caller sees to it that nothing else is done with it meanwhile.
-    pub(crate) fn begin_fork(&self, thread: &Thread) -> Result<Pending, Error> {
+    /// [`Thread::done`], but that somebody has to [`Subprocess::admit`] it unless it has the password.
+    /// The caller sees to it that nothing else is done with it meanwhile.
+    pub(crate) fn begin_fork(&self, thread: &Thread, password: u64) -> Result<Pending, Error> {
         let host = |call| move |source| Error::Host { call, source };
         let child = Arc::new(Thread::new(&self.fixed)?);
         let (socket, theirs) = sys::socket_pair().map_err(host("make a stub's socket"))?;
@@ -382,12 +384,17 @@ impl Subprocess {
         thread.begin_ops(&[
             thread.receive_op(self.stub_socket),
             map_channel(addr, channel_fd),
-            op(libc::SYS_clone, [word(filter::FORK_FLAGS), addr + size, 0, 0, 0, 0]),
+            op(libc::SYS_clone, [word(filter::FORK_FLAGS), addr + size, 0, 0, password, 0]),
             op(libc::SYS_munmap, [addr, size, 0, 0, 0, 0]),
             cleanup(libc::SYS_close, [socket_fd, 0, 0, 0, 0, 0]),
             cleanup(libc::SYS_close, [channel_fd, 0, 0, 0, 0, 0]),
         ]);
         Ok(Pending { child, socket, stub_socket: socket_fd })
+    }
+
+    /// Lets `thread` pass the gate, if there is one.
+    fn admit(&self, thread: &Thread) -> Result<(), Error> {
+        self.fixed.gate.get().map_or(Ok(()), |gate| gate.admit(thread))
     }
 
     /// What came of [`Subprocess::begin_fork`], after [`Thread::done`].
@@ -433,6 +440,7 @@ impl Subprocess {
             op(libc::SYS_clone, [word(filter::THREAD_FLAGS), addr + size, 0, 0, 0, 0]),
             cleanup(libc::SYS_close, [fd, 0, 0, 0, 0, 0]),
         ]);
+        self.admit(thread)?;
         thread.done(spins)?;
         let tid = self.cloned(thread, &child, 3, "start a stub thread")?;
         // What the stub calls a thread may be anything; with the process's number it can only name

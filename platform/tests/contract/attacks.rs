@@ -159,3 +159,66 @@ pub fn the_stubs_memory_is_not_the_guests(host: &Host) {
     guest.load(code::calls());
     guest.call();
 }
+
+/// A guest that jumps to the stub's clone makes no host process and no host thread.
+pub fn no_clone_of_the_guests_own(host: &Host) {
+    let host = &host.alone();
+    let mut guest = host.guest(code::calls());
+    guest.call();
+    let (start, end) = find(&guest, "r-xp")[0];
+    let mut text = vec![0; (end - start) as usize];
+    let memory = fs::File::open(format!("/proc/{}/mem", guest.space.host_pid())).unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&memory, &mut text, start).unwrap();
+    // `syscall; int3`
+    let gadget = text.windows(3).position(|bytes| bytes == [0x0f, 0x05, 0xcc]).unwrap();
+    let flags = libc::CLONE_VM
+        | libc::CLONE_FS
+        | libc::CLONE_FILES
+        | libc::CLONE_SIGHAND
+        | libc::CLONE_THREAD
+        | libc::CLONE_SYSVSEM;
+    for flags in [libc::CLONE_PARENT | libc::SIGCHLD, flags, libc::SIGCHLD, libc::CLONE_VM] {
+        let before = crate::life::census();
+        guest.registers.rip = start + gadget as u64;
+        (guest.registers.rax, guest.registers.rdi) = (56, flags as u64);
+        (guest.registers.rsi, guest.registers.r8) = (STACK - 0x100, 0);
+        let interrupter = guest.context.interrupter();
+        let side = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            interrupter.interrupt();
+        });
+        let exit = guest.context.switch(&mut guest.registers).unwrap();
+        side.join().unwrap();
+        match exit {
+            // It waited at the gate.
+            Exit::Interrupted => {}
+            Exit::Syscall => assert_eq!(guest.registers.orig_rax, 56),
+            Exit::Fault(fault) => {
+                assert_eq!(fault.signal, libc::SIGTRAP);
+                assert!((guest.registers.rax as i64) < 0);
+            }
+            Exit::Died(_) => panic!("flags {flags:#x}"),
+        }
+        let tasks = fs::read_dir(format!("/proc/{}/task", guest.space.host_pid())).unwrap();
+        assert_eq!(tasks.count(), 1);
+        assert_eq!(crate::life::census().0, before.0);
+        let _ = guest.context.switch(&mut guest.registers);
+    }
+    guest.registers.rsp = STACK - 64;
+    guest.load(code::calls());
+    guest.call();
+    // While one waits there, others may be told to.
+    let context = guest.context.spawn_thread().unwrap();
+    let mut rogue = guest.beside(context);
+    rogue.registers.rip = start + gadget as u64;
+    (rogue.registers.rax, rogue.registers.rdi) = (56, (libc::CLONE_PARENT | libc::SIGCHLD) as u64);
+    let space = guest.space.clone();
+    let side = thread::spawn(move || rogue.context.switch(&mut rogue.registers));
+    thread::sleep(Duration::from_millis(50));
+    for _ in 0..20 {
+        let context = guest.context.fork().unwrap();
+        guest.beside(context).call();
+    }
+    space.kill();
+    let _ = side.join().unwrap();
+}

@@ -75,5 +75,6 @@ contract! {
         jumps_to_every_byte_of_the_stub,
         a_sibling_scribbles_over_the_channel,
         the_stubs_memory_is_not_the_guests,
+        no_clone_of_the_guests_own,
     }
 }

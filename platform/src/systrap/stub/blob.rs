@@ -183,7 +183,7 @@ unsafe fn run_ops(control: *mut Control, channel: usize) {
             let result = if failed && number & OP_ALWAYS == 0 {
                 -ECANCELED
             } else if number & 0xffff_ffff == SYS_CLONE {
-                arch::clone(args[0], args[1])
+                arch::clone(args[0], args[1], args[4])
             } else {
                 arch::syscall(number & 0xffff_ffff, args)
             };

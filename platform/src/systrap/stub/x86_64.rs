@@ -68,18 +68,19 @@ global_asm!(
     signal = sym super::signal,
 );
 
-/// The child must not return on a stack that is not its own; it starts afresh.
+/// The child must not return on a stack that is not its own; it starts afresh, without the password.
 ///
 /// # Safety
 /// `stack` is the end of a channel that awaits its thread.
 #[unsafe(naked)]
-pub unsafe extern "C" fn clone(flags: u64, stack: u64) -> i64 {
+pub unsafe extern "C" fn clone(flags: u64, stack: u64, password: u64) -> i64 {
     naked_asm!(
         "mov eax, 56",
+        "mov r8, rdx",
         "xor edx, edx",
         "xor r10d, r10d",
-        "xor r8d, r8d",
         "syscall",
+        "xor r8d, r8d",
         "test rax, rax",
         "jz stub_entry",
         "ret",
