@@ -203,6 +203,11 @@ impl FileDescription {
         self.is_stream
     }
 
+    /// Whether the file system keeps the position.
+    pub fn keeps_position(&self) -> bool {
+        self.seeks_itself
+    }
+
     /// Who opened it.
     pub fn creds(&self) -> &Arc<Credentials> {
         &self.creds
