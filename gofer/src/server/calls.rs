@@ -97,6 +97,8 @@ const CHANGING: &[HostCall] = &[
     call(libc::SYS_symlinkat),
     call(libc::SYS_linkat),
     call(libc::SYS_unlinkat),
+    // glibc makes renameat2 without flags a renameat.
+    call(libc::SYS_renameat),
     call(libc::SYS_renameat2),
     call(libc::SYS_setxattr),
     call(libc::SYS_removexattr),

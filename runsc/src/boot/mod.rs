@@ -37,8 +37,9 @@ use crate::{
     sys,
 };
 
-/// Each thread of a guest has one of ours, and most of them sleep.
-const ARENAS: i32 = 8;
+/// Each thread of a guest has one of ours, and most of them sleep. One arena, for glibc opens
+/// `/proc/sys/vm/overcommit_memory` before it shrinks a further one, and the sentry may open nothing.
+const ARENAS: i32 = 1;
 
 type Error = Box<dyn std::error::Error>;
 
