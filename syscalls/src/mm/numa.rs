@@ -23,7 +23,7 @@ const MODE_FLAGS: i32 = MPOL_F_STATIC_NODES.cast_signed() | MPOL_F_RELATIVE_NODE
 fn read_nodes(cx: &mut Current, mask: UserIn<u64>, maxnode: u64) -> Result<u64, Errno> {
     // One bit less than is said: an old mistake that programs rely on.
     let bits = maxnode.wrapping_sub(1);
-    if bits == 0 || maxnode == 0 || mask.addr().is_null() {
+    if bits == 0 || mask.addr().is_null() {
         return Ok(0);
     }
     if bits > PAGE_SIZE * 8 {
