@@ -30,12 +30,9 @@ pub enum Error {
     Install(#[from] seccompiler::Error),
 }
 
-/// Enough for the handful of threads that mostly wait for the host.
-const ARENAS: i32 = 2;
-
 /// Leaves every thread of this process with `calls` alone. Sets no_new_privs.
 pub fn apply_filter(calls: &[HostCall]) -> Result<(), Error> {
-    sys::limit_arenas(ARENAS);
+    sys::limit_arenas();
     let mut rules = BTreeMap::new();
     for call in calls {
         rules.insert(call.number, conditions(call.when)?);

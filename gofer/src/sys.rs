@@ -286,12 +286,13 @@ pub(crate) fn removexattr(path: &CStr, name: &CStr) -> Result<(), Errno> {
     checked(unsafe { libc::removexattr(path.as_ptr(), name.as_ptr()) }).map(drop)
 }
 
-/// Keeps the C library's allocator to this many arenas.
+/// Keeps the C library's allocator to one arena.
 ///
-/// Without a limit it counts the CPUs when a second thread first allocates under contention, by reading
-/// a file: under the filter that is the end of the process.
-pub(crate) fn limit_arenas(count: i32) {
+/// Without a limit it counts the CPUs when a second thread first allocates under contention, and before
+/// an arena other than the first shrinks it asks how the host overcommits memory: both by reading a file,
+/// which under the filter is the end of the process.
+pub(crate) fn limit_arenas() {
     // SAFETY: changes a number inside the allocator.
-    let accepted = unsafe { libc::mallopt(libc::M_ARENA_MAX, count) };
+    let accepted = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
     debug_assert_eq!(accepted, 1, "glibc accepts any number of arenas");
 }

@@ -257,11 +257,13 @@ fn check(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Limits what the C library's allocator spreads over: with this limit set it never asks how many CPUs
-/// there are, for which it would open a file.
+/// Keeps the C library's allocator from opening files: with a limit of arenas it never asks how many CPUs
+/// there are, and an arena that does not shrink never asks how the host overcommits memory.
 pub(crate) fn limit_arenas(count: i32) {
     // SAFETY: it takes numbers, and nobody else sets this option.
     unsafe { libc::mallopt(libc::M_ARENA_MAX, count) };
+    // SAFETY: as above.
+    unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX) };
 }
 
 /// Ends this process at once, without running anything that was left for its end.

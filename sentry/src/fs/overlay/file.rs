@@ -11,7 +11,7 @@ use crate::{
     io::{Sink, Source},
     mm::{HostRange, Mappable},
     sync::{RwLock, levels},
-    vfs::{FileOps, Inode, SeekFrom},
+    vfs::{FileOps, SeekFrom},
     wait::Try,
 };
 
