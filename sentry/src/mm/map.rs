@@ -207,14 +207,7 @@ impl MemoryManager {
             MapSource::Anonymous => {
                 return match kind {
                     MapFlags::PRIVATE => Ok((flags, None, Show::Zeroes)),
-                    MapFlags::SHARED if !grows => {
-                        let memory = SharedMemory::anonymous(len)?;
-                        let host = memory.host_range(0, len)?;
-                        let file = FileRef::new(Arc::clone(&memory) as Arc<dyn MappedFile>);
-                        let content = FileMapping { mappable: memory, offset: 0, file };
-                        flags |= VmaFlags::SHARED;
-                        Ok((flags, Some(content), Show::File { host, shared: true }))
-                    }
+                    MapFlags::SHARED if !grows => shared_memory(flags, len),
                     _ => Err(Errno::EINVAL),
                 };
             }
@@ -260,6 +253,10 @@ impl MemoryManager {
                 return Err(Errno::EPERM);
             }
             flags.remove(VmaFlags::MAY_WRITE);
+        }
+        if mappable.is_zeroes() {
+            let private = (flags, None, Show::Zeroes);
+            return if is_shared { shared_memory(flags, len) } else { Ok(private) };
         }
         let host = mappable.host_range(offset, len)?;
         let file = FileRef::new(Arc::clone(&file.file));
@@ -361,6 +358,18 @@ impl MemoryManager {
             set.lowest_gap(UserRange { start: third, end: user.end }, len)
         })
     }
+}
+
+/// `len` bytes of memory for all who will share the mapping.
+fn shared_memory(
+    flags: VmaFlags,
+    len: u64,
+) -> Result<(VmaFlags, Option<FileMapping>, Show), Errno> {
+    let memory = SharedMemory::anonymous(len)?;
+    let host = memory.host_range(0, len)?;
+    let file = FileRef::new(Arc::clone(&memory) as Arc<dyn MappedFile>);
+    let content = FileMapping { mappable: memory, offset: 0, file };
+    Ok((flags | VmaFlags::SHARED, Some(content), Show::File { host, shared: true }))
 }
 
 /// Brings pages in. mmap(2) does not fail when this does.

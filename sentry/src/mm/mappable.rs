@@ -29,6 +29,12 @@ pub trait Mappable: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Whether this is no file but an endless source of zeroes: `/dev/zero`, of which each mapping is
+    /// anonymous memory of its own.
+    fn is_zeroes(&self) -> bool {
+        false
+    }
+
     /// Device and inode number, as stat(2) gives them.
     fn identity(&self) -> (u64, u64);
 }

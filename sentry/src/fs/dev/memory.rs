@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The memory devices: major number 1.
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use abi::{DevId, Errno, fcntl::OpenFlags, ioctl};
 
 use crate::{
     io::{self, Sink, Source},
+    mm::{HostRange, Mappable},
     vfs::{Caller, FileOps, Place, SeekFrom, devices},
     wait::Try,
 };
@@ -44,6 +45,24 @@ impl devices::Driver for Driver {
 #[derive(Debug)]
 struct Device {
     kind: Kind,
+}
+
+/// `/dev/zero`, mapped.
+#[derive(Debug)]
+struct Zeroes;
+
+impl Mappable for Zeroes {
+    fn host_range(&self, _offset: u64, _len: u64) -> Result<HostRange, Errno> {
+        Err(Errno::ENODEV)
+    }
+
+    fn is_zeroes(&self) -> bool {
+        true
+    }
+
+    fn identity(&self) -> (u64, u64) {
+        (0, 0)
+    }
 }
 
 /// Bytes from the host's own generator.
@@ -105,7 +124,9 @@ impl FileOps for Device {
         Err(Errno::EINVAL)
     }
 
-    // DIFFERS: a mapping of /dev/zero is ENODEV; programs have MAP_ANONYMOUS for it since 1998.
+    fn mappable(&self) -> Result<Arc<dyn Mappable>, Errno> {
+        if self.kind == Kind::Zero { Ok(Arc::new(Zeroes)) } else { Err(Errno::ENODEV) }
+    }
 
     fn as_any(&self) -> &(dyn Any + Send + Sync) {
         self
