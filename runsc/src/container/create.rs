@@ -93,8 +93,14 @@ fn prepare(
     }
     super::id::check(id).map_err(StateError::from)?;
     let bundle = Bundle::open(&flags.path("bundle").unwrap_or_else(|| ".".into()))?;
-    let (boot, gofer) = convert::plan(id, &bundle, config)?;
+    let (mut boot, gofer) = convert::plan(id, &bundle, config)?;
     let socket = flags.path("console-socket");
+    if boot.process.terminal && !is_detached && socket.is_none() && !console::is_terminal() {
+        tracing::warn!(
+            "process.terminal: standard input and output are no terminal: used as they are"
+        );
+        boot.process.terminal = false;
+    }
     let process = bundle.spec.process().as_ref();
     let size = process.and_then(|process| process.console_size()).and_then(|size| {
         Some((u16::try_from(size.height()).ok()?, u16::try_from(size.width()).ok()?))
