@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use abi::{
     Errno,
+    fcntl::OpenFlags,
     socket::{
         AF_UNIX, MessageFlags, SHUT_RD, SHUT_WR, SO_PASSCRED, SO_RCVBUF, SO_SNDBUF, SOCK_DGRAM,
         SOCK_SEQPACKET, SOCK_STREAM, ShutdownHow, Ucred,
@@ -15,8 +16,11 @@ use super::UnixSocket;
 use crate::{
     creds::Credentials,
     io::{SliceSink, SliceSource},
-    net::{Connecting, Incoming, Namespace, Outgoing, Received, Socket, SocketCaller},
-    vfs::Inode,
+    net::{
+        Ancillary, Connecting, Incoming, Namespace, Outgoing, Received, Socket, SocketCaller,
+        SocketFile,
+    },
+    vfs::{FileDescription, FileKind, Inode, anon::AnonInode},
     wait::{Ready, Try},
 };
 
@@ -300,4 +304,101 @@ fn small_buffers_still_pass_large_writes() {
         }
     }
     assert_eq!(total, large.len());
+}
+
+fn as_file(socket: &Arc<UnixSocket>) -> Arc<FileDescription> {
+    let inode = AnonInode::new(FileKind::Socket, 0o777, 0, 0);
+    let ops = SocketFile::new(Arc::clone(socket) as Arc<dyn Socket>, TESTER);
+    FileDescription::pseudo(Box::new(ops), Arc::new(inode), b"socket", OpenFlags::RDWR)
+}
+
+fn send_file(socket: &UnixSocket, file: &Arc<FileDescription>) -> Result<Try<usize>, Errno> {
+    let ancillary = Ancillary { files: vec![Arc::clone(file)], ..Ancillary::default() };
+    let mut message = Outgoing { ancillary, ..Outgoing::default() };
+    socket.send(&mut Privileged, &mut SliceSource::new(b"x"), &mut message)
+}
+
+/// As [`Tester`], but without a limit on files in flight.
+struct Privileged;
+
+impl SocketCaller for Privileged {
+    fn credentials(&self) -> Arc<Credentials> {
+        Tester.credentials()
+    }
+    fn identity(&self) -> Ucred {
+        TESTER
+    }
+    fn create_name(&mut self, path: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
+        Tester.create_name(path)
+    }
+    fn find_name(&mut self, path: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
+        Tester.find_name(path)
+    }
+    fn file_limit(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[test]
+fn files_travel_with_the_first_byte() {
+    let (a, b) = pair(SOCK_STREAM);
+    let (travelling, _other) = pair(SOCK_STREAM);
+    let file = as_file(&travelling);
+    send(&a, b"before").expect("connected");
+    send_file(&a, &file).expect("connected");
+    send(&a, b"after").expect("connected");
+    let Ok(Try::Done((got, message))) = receive_with(&b, 99, MessageFlags::empty()) else {
+        panic!("bytes are there")
+    };
+    // What came with files ends a receive; what came before is glued to it.
+    assert_eq!((got, message.ancillary.files.len()), (b"beforex".to_vec(), 1));
+    assert!(Arc::ptr_eq(&message.ancillary.files[0], &file));
+    assert_eq!(receive(&b, 99), bytes("after"));
+}
+
+#[test]
+fn sockets_that_hold_only_each_other_are_found() {
+    let mut seen = Vec::new();
+    for _ in 0..2000 {
+        let (a, b) = pair(SOCK_DGRAM);
+        let (file_a, file_b) = (as_file(&a), as_file(&b));
+        // Each end lies in the other's inbox, and nobody else holds them.
+        send_file(&a, &file_a).expect("connected");
+        send_file(&b, &file_b).expect("connected");
+        seen.push(Arc::downgrade(&file_a));
+    }
+    let alive = seen.iter().filter(|file| file.strong_count() > 0).count();
+    assert!(alive < 500, "{alive} of 2000 are left");
+}
+
+#[test]
+fn what_can_be_reached_is_not_garbage() {
+    let (outer, inner) = pair(SOCK_DGRAM);
+    let (held, kept) = pair(SOCK_DGRAM);
+    let file = as_file(&held);
+    send_file(&kept, &file).expect("connected");
+    // In flight, in a socket that somebody holds.
+    send_file(&outer, &file).expect("connected");
+    drop(file);
+    for _ in 0..1000 {
+        let (a, b) = pair(SOCK_DGRAM);
+        send_file(&a, &as_file(&b)).expect("connected");
+    }
+    let Ok(Try::Done((_, message))) = receive_with(&inner, 9, MessageFlags::empty()) else {
+        panic!("a message is there")
+    };
+    assert_eq!(message.ancillary.files.len(), 1);
+    assert_eq!(receive(&held, 9), bytes("x"));
+}
+
+#[test]
+fn a_long_chain_is_let_go_without_recursion() {
+    let (_, last) = pair(SOCK_DGRAM);
+    let mut file = as_file(&last);
+    for _ in 0..20_000 {
+        let (a, b) = pair(SOCK_DGRAM);
+        send_file(&a, &file).expect("connected");
+        file = as_file(&b);
+    }
+    drop(file);
 }
