@@ -85,6 +85,7 @@ pub fn fcntl(cx: &mut Current, fd: Fd, op: FcntlCommand, arg: u64) -> SysResult<
             let pipe = file.ops_as::<PipeEnd>().ok_or(Errno::EBADF)?.pipe();
             Ok(to_u64(pipe.size()))
         }
+        F_GET_SEALS | F_ADD_SEALS if is_overlaid(&file) => Err(Errno::EINVAL.into()),
         F_GET_SEALS => Ok(u64::from(file.ops().seals()?.bits())),
         F_ADD_SEALS => {
             if !file.is_writable() {
@@ -116,6 +117,11 @@ impl FcntlArg {
     fn int(&self) -> i32 {
         abi::FromReg::from_reg(self.0)
     }
+}
+
+/// Whether an overlay shows the file: it has no seals, whatever the file below has.
+fn is_overlaid(file: &FileDescription) -> bool {
+    file.inode().filesystem().name() == "overlay"
 }
 
 fn duplicate(

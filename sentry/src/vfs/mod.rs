@@ -6,7 +6,14 @@
 //!   makes: an inode with a position and status flags, and a [`FileOps`] that knows how to read it.
 //! * **Invariants.** Nothing here sleeps: operations answer [`crate::wait::Try`]. Nothing here knows a
 //!   task: who asks comes as [`crate::creds::Credentials`] or as a [`Caller`]. Permission is checked
-//!   here, not in the file systems.
+//!   here, not in the file systems. While a dentry is held, there is no other for the same name.
+//! * **Lock levels.** `MountTree` changes of mounts, `Rename`, then `Directory` (names of one directory;
+//!   the file system is asked to change them under it), `FileOffset`, `FileContent`, `Dentry` (what is
+//!   cached), `MountLinks`, `InodeState`, `FileLocks`. A lookup asks the file system under no lock and
+//!   throws the answer away if names have changed meanwhile.
+//! * **What it deliberately does not do.** Leases are refused, `F_NOTIFY` and `SIGIO` are not there;
+//!   POSIX ACLs and inode flags have no file system that keeps them; of the mount calls since Linux 5.2
+//!   there is none.
 
 pub mod anon;
 pub mod attributes;

@@ -303,3 +303,94 @@ pub fn flock(file: &Arc<FileDescription>, kind: Option<LockKind>) -> Result<Try<
     }
     Ok(result)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{FileLocks, Holder, LockKind, LockOwner, RecordLock, note_wait, stop_waiting};
+    use abi::Errno;
+
+    const BYTES: usize = 24;
+
+    fn holder(owner: u64) -> Holder {
+        Holder::Process { owner: LockOwner(owner), pid: 1 }
+    }
+
+    fn lock(owner: u64, start: u64, last: u64, kind: LockKind) -> RecordLock {
+        RecordLock { start, last, kind, holder: holder(owner) }
+    }
+
+    #[test]
+    fn neighbours_join_and_ranges_split() {
+        let locks = FileLocks::default();
+        let set = |lock: &RecordLock| locks.set(lock).expect("room").is_ok();
+        assert!(set(&lock(1, 0, 9, LockKind::Write)));
+        assert!(set(&lock(1, 10, 19, LockKind::Write)));
+        assert_eq!(locks.table.lock().records.len(), 1);
+        assert!(!set(&lock(2, 5, 5, LockKind::Read)));
+        locks.unset(&lock(1, 5, 5, LockKind::Write)).expect("room");
+        assert_eq!(locks.table.lock().records.len(), 2);
+        assert!(set(&lock(2, 5, 5, LockKind::Read)));
+        assert_eq!(locks.conflict(&lock(1, 0, 19, LockKind::Write)).map(|l| l.start), Some(5));
+        locks.release_posix(LockOwner(1));
+        assert_eq!(locks.table.lock().records.len(), 1);
+    }
+
+    #[test]
+    fn a_circle_of_waits_is_seen() {
+        assert_eq!(note_wait(LockOwner(901), LockOwner(902)), Ok(()));
+        assert_eq!(note_wait(LockOwner(902), LockOwner(903)), Ok(()));
+        assert_eq!(note_wait(LockOwner(903), LockOwner(901)), Err(Errno::EDEADLK));
+        stop_waiting(holder(902));
+        assert_eq!(note_wait(LockOwner(903), LockOwner(901)), Ok(()));
+        stop_waiting(holder(901));
+        stop_waiting(holder(903));
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_are_as_bytes_are(
+            steps in prop::collection::vec(
+                (0..3u64, 0..BYTES, 0..BYTES, prop::option::of(any::<bool>())),
+                1..40,
+            ),
+        ) {
+            let locks = FileLocks::default();
+            let mut model: Vec<[Option<LockKind>; 3]> = vec![[None; 3]; BYTES];
+            for (owner, a, b, what) in steps {
+                let (first, last) = (a.min(b), a.max(b));
+                let own = usize::try_from(owner).expect("small");
+                let kind = if what == Some(true) { LockKind::Write } else { LockKind::Read };
+                let wanted = lock(owner, first as u64, last as u64, kind);
+                if what.is_none() {
+                    locks.unset(&wanted).expect("room");
+                    model[first..=last].iter_mut().for_each(|byte| byte[own] = None);
+                } else {
+                    let is_free = model[first..=last].iter().all(|byte| {
+                        byte.iter().enumerate().all(|(other, held)| match held {
+                            Some(held) if other != own => {
+                                *held == LockKind::Read && kind == LockKind::Read
+                            }
+                            _ => true,
+                        })
+                    });
+                    prop_assert_eq!(locks.set(&wanted).expect("room").is_ok(), is_free);
+                    if is_free {
+                        model[first..=last].iter_mut().for_each(|byte| byte[own] = Some(kind));
+                    }
+                }
+                for (at, byte) in model.iter().enumerate() {
+                    for (other, held) in byte.iter().enumerate() {
+                        let found = locks.table.lock().records.iter().find_map(|lock| {
+                            let is_here = lock.holder == holder(other as u64)
+                                && (lock.start..=lock.last).contains(&(at as u64));
+                            is_here.then_some(lock.kind)
+                        });
+                        prop_assert_eq!(found, *held);
+                    }
+                }
+            }
+        }
+    }
+}
