@@ -272,6 +272,8 @@ impl Current {
         };
         let group = ThreadGroup::new(pid, self.kernel.weak(), actions, mine.rlimits().fork());
         group.dumpable.store(mine.dumpable(), Ordering::Relaxed);
+        let adjust = mine.oom_score_adj.load(Ordering::Relaxed);
+        group.oom_score_adj.store(adjust, Ordering::Relaxed);
         group.personality.store(mine.personality.load(Ordering::Relaxed), Ordering::Relaxed);
         if group.rlimits().soft(abi::resource::RLIMIT_CPU) != abi::resource::RLIM_INFINITY {
             group.watch_cpu_limit();

@@ -132,7 +132,9 @@ pub(super) fn status(task: &dyn TaskView, cpus: usize) -> String {
     line("Uid", format!("{}\t{}\t{}\t{}", creds.ruid, creds.euid, creds.suid, creds.fsuid));
     line("Gid", format!("{}\t{}\t{}\t{}", creds.rgid, creds.egid, creds.sgid, creds.fsgid));
     line("FDSize", details.fd_table_size.to_string());
-    line("Groups", creds.groups.iter().map(|group| format!("{group} ")).collect::<String>());
+    // Each number with a blank before it but the first, and a blank behind them all.
+    let groups: Vec<String> = creds.groups.iter().map(u32::to_string).collect();
+    line("Groups", groups.join(" ") + " ");
     line("NStgid", numbers.process.to_string());
     line("NSpid", numbers.task.to_string());
     line("NSpgid", numbers.group.to_string());

@@ -24,9 +24,10 @@ impl Directory for Node {
         _uid: u32,
         _gid: u32,
     ) -> Result<Arc<dyn Inode>, Errno> {
-        // proc has no operation for regular files (ENOENT, from lookup) nor for others (EPERM).
+        // proc's lookup fails before anything is made; kernfs has no operations to make files with.
         Err(match node {
-            NewNode::Regular => Errno::ENOENT,
+            _ if self.pseudo().is_proc() => Errno::ENOENT,
+            NewNode::Regular => Errno::EACCES,
             _ => Errno::EPERM,
         })
     }

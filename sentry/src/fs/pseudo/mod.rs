@@ -202,6 +202,11 @@ impl PseudoFilesystem {
         })
     }
 
+    /// Whether it is proc, whose directories refuse in their own way.
+    pub(super) fn is_proc(&self) -> bool {
+        self.description.name == "proc"
+    }
+
     /// A number that no other node has.
     pub fn next_number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
