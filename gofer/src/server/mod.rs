@@ -23,6 +23,8 @@ mod change;
 mod connection;
 mod create;
 mod handlers;
+#[cfg(test)]
+mod hostile;
 mod names;
 mod node;
 mod read;
