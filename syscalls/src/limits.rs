@@ -97,11 +97,16 @@ fn check_permission(cx: &Current, target: &Arc<Task>) -> Result<(), Errno> {
 
 /// getrusage(2)
 pub fn getrusage(cx: &mut Current, who: RusageWho, usage: UserOut<Rusage>) -> SysResult {
-    let told = match who.0 {
+    let mut told = match who.0 {
         RUSAGE_SELF => cx.group().usage(),
         RUSAGE_CHILDREN => cx.group().children_usage(),
         RUSAGE_THREAD => cx.task().usage(),
         _ => return Err(Errno::EINVAL.into()),
     };
+    if who.0 != RUSAGE_CHILDREN {
+        // DIFFERS: the resident set as it is now, for nobody watches how large it was.
+        let pages = cx.mm().statm().get(1).copied().unwrap_or(0);
+        told.max_rss = told.max_rss.max(pages.saturating_mul(abi::PAGE_SIZE / 1024));
+    }
     Ok(cx.write(usage, &crate::task::rusage_of(told))?)
 }

@@ -7,7 +7,7 @@ mod process;
 use std::sync::Arc;
 
 use abi::{
-    Errno, Fd, PAGE_SIZE, UserAddr, UserOut,
+    DevId, Errno, Fd, PAGE_SIZE, UserAddr, UserOut,
     cred::Capabilities,
     limits::UIO_MAXIOV,
     membarrier::{
@@ -27,7 +27,7 @@ use sentry::{
     kernel::SysResult,
     mm::{FileToMap, Limits, MapRequest, MapSource, RemapRequest},
     task::Current,
-    vfs::FileDescription,
+    vfs::{FileDescription, FileKind},
 };
 
 pub use numa::{
@@ -89,12 +89,35 @@ pub fn mmap(
         if flags.contains(MapFlags::HUGETLB) {
             return Err(Errno::EINVAL.into());
         }
-        MapSource::File(file_to_map(&file), offset)
+        if is_zero_device(&file)? {
+            // `mmap_zero()`: its pages are those of an anonymous mapping.
+            check_rights(&file, prot, flags)?;
+            MapSource::Anonymous
+        } else {
+            MapSource::File(file_to_map(&file), offset)
+        }
     };
     let limits = limits(cx);
     let request = MapRequest { addr, len: to_u64(len), prot, flags, source };
     let (mm, context) = cx.mm_and_context();
     Ok(mm.map(context, &limits, &request)?)
+}
+
+/// Whether it is `/dev/zero`.
+fn is_zero_device(file: &FileDescription) -> Result<bool, Errno> {
+    if file.kind() != FileKind::CharDevice {
+        return Ok(false);
+    }
+    Ok(file.attributes()?.special_device == DevId::new(1, 5).0)
+}
+
+/// What do_mmap() asks of an open file's rights.
+fn check_rights(file: &FileDescription, prot: Prot, flags: MapFlags) -> Result<(), Errno> {
+    let is_shared_write = flags & MapFlags::TYPE != MapFlags::PRIVATE && prot.contains(Prot::WRITE);
+    if !file.is_readable() || (is_shared_write && !file.is_writable()) {
+        return Err(Errno::EACCES);
+    }
+    Ok(())
 }
 
 /// munmap(2)

@@ -50,10 +50,16 @@ impl Directory for Node {
         _inode: &Arc<dyn Inode>,
         _new_parent: &Arc<dyn Inode>,
         _new_name: &[u8],
-        _replaced: Option<&Arc<dyn Inode>>,
+        replaced: Option<&Arc<dyn Inode>>,
         _mode: RenameMode,
     ) -> Result<(), Errno> {
-        Err(Errno::EPERM)
+        Err(if replaced.is_none() && self.is_proc() { Errno::ENOENT } else { Errno::EPERM })
+    }
+}
+
+impl Node {
+    fn is_proc(&self) -> bool {
+        self.filesystem().name() == "proc"
     }
 }
 

@@ -50,5 +50,5 @@ pub fn seals() {
     show!("no more", sys!(fcntl, fd, libc::F_ADD_SEALS, libc::F_SEAL_FUTURE_WRITE));
     show!("seals", sys!(fcntl, fd, libc::F_GET_SEALS, 0));
     show!("unknown", sys!(fcntl, fd, libc::F_ADD_SEALS, 0x1000));
-    show!("file", sys!(fcntl, kit::file("f", b""), libc::F_GET_SEALS, 0));
+    show!("pipe", sys!(fcntl, kit::pipe().0, libc::F_GET_SEALS, 0));
 }
