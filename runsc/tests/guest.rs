@@ -152,7 +152,7 @@ fn ready(script: &str) -> Child {
 }
 
 /// A program on a terminal of its own, which is its session's: our end of it, and its own.
-fn on_terminal(args: &[&str]) -> (Child, fs::File, OwnedFd) {
+fn on_terminal(args: &[&str]) -> (Ended, fs::File, OwnedFd) {
     let pty = nix::pty::openpty(None, None).unwrap();
     let slave: OwnedFd = pty.slave;
     let mut command = Command::new("setsid");
@@ -160,7 +160,32 @@ fn on_terminal(args: &[&str]) -> (Child, fs::File, OwnedFd) {
     command.stdin(slave.try_clone().unwrap());
     command.stdout(slave.try_clone().unwrap());
     command.stderr(slave.try_clone().unwrap());
-    (command.spawn().unwrap(), fs::File::from(pty.master), slave)
+    (Ended(command.spawn().unwrap()), fs::File::from(pty.master), slave)
+}
+
+/// A program that does not outlive its test.
+struct Ended(Child);
+
+impl Ended {
+    /// Its exit code, which comes soon.
+    fn code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It has ended already unless the test fails.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Reads until `wanted` has been seen.
@@ -198,7 +223,7 @@ fn a_terminal_has_job_control_and_is_put_back() {
     say(&mut terminal, "echo go''ing; sleep 100\n", "going");
     thread::sleep(moment);
     say(&mut terminal, "\u{1a}", "Stopped");
-    say(&mut terminal, "kill %1; wait; echo do''ne\n", "done");
+    say(&mut terminal, "kill -KILL %1; wait; echo do''ne\n", "done");
     // The host's kernel tells runsc of the new size, as it would tell any program.
     let stty = Command::new("stty").args(["rows", "33", "cols", "77"]).stdin(slave).status();
     assert!(stty.unwrap().success());
@@ -207,7 +232,7 @@ fn a_terminal_has_job_control_and_is_put_back() {
     let raw = termios::tcgetattr(&terminal).unwrap();
     assert!(!raw.local_flags.contains(termios::LocalFlags::ICANON));
     terminal.write_all(b"exit 5\n").unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(5));
+    assert_eq!(child.code(), Some(5));
     let after = termios::tcgetattr(&terminal).unwrap();
     assert!(after.local_flags.contains(termios::LocalFlags::ICANON), "the settings are put back");
 }
