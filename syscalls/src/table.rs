@@ -304,9 +304,9 @@ macro_rules! with_table {
                 [312 / 272] kcmp in task (pid1: Pid, pid2: Pid, kind: KcmpType, idx1: u64, idx2: u64) Partial("no KCMP_EPOLL_TFD");
                 [322 / 281] execveat in task (dirfd: DirFd, path: UserCStr, argv: UserIn<UserCStr>, envp: UserIn<UserCStr>, flags: AtFlags) Full;
                 [334 / 293] rseq in task (rseq: UserInOut<Rseq>, rseq_len: u32, flags: u32, sig: u32) Planned;
-                [434 / 434] pidfd_open in task (pid: Pid, flags: PidfdFlags) Planned;
+                [434 / 434] pidfd_open in task (pid: Pid, flags: PidfdFlags) Partial("not of a thread alone");
                 [435 / 435] clone3 in task (cl_args: UserIn<CloneArgs>, size: usize) Partial("of namespaces only UTS; no cgroups");
-                [438 / 438] pidfd_getfd in task (pidfd: Fd, targetfd: Fd, flags: u32) Planned;
+                [438 / 438] pidfd_getfd in task (pidfd: Fd, targetfd: Fd, flags: u32) Full;
 
                 // who a task is
                 [39 / 172] getpid in ids () Full;

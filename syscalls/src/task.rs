@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tasks born, changed, awaited, gone.
 
+use std::sync::Arc;
+
 use abi::{
-    DirFd, Errno, Known, Pid, SigInfo, Signal, UserAddr, UserCStr, UserIn, UserOut,
-    fcntl::AtFlags,
+    DirFd, Errno, Fd, Known, Pid, SigInfo, Signal, UserAddr, UserCStr, UserIn, UserOut,
+    fcntl::{AtFlags, OpenFlags},
     kcmp::KcmpType,
+    pidfd::PidfdFlags,
     resource::Rusage,
     sched::{CLONE_ARGS_SIZE_VER0, CSIGNAL, CloneArgs, CloneFlags},
     time::Timeval,
@@ -12,7 +15,7 @@ use abi::{
 };
 use sentry::{
     kernel::{OrRestart, Restart, Stop, SysResult},
-    task::{CloneRequest, Current, ExecRequest, Usage, WaitFor, Waited},
+    task::{CloneRequest, Current, ExecRequest, Usage, WaitFor, Waited, open_process},
     vfs::{Lookup, ResolveContext},
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
@@ -361,4 +364,38 @@ pub fn execveat(
         environment: envp,
     };
     Err(cx.execute(&request))
+}
+
+/// pidfd_open(2)
+pub fn pidfd_open(cx: &mut Current, pid: Pid, flags: PidfdFlags) -> SysResult<Fd> {
+    // DIFFERS: a pidfd is of a process; those of a thread (`PIDFD_THREAD`) are refused.
+    if !PidfdFlags::NONBLOCK.contains(flags) || pid.0 <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let group = {
+        let tasks = cx.kernel().tasks();
+        match tasks.process(pid.0) {
+            Some(process) => Arc::clone(&process.group),
+            None => return Err(tasks.task(pid.0).map_or(Errno::ESRCH, |_| Errno::ENOENT).into()),
+        }
+    };
+    let mut status = OpenFlags::empty();
+    status.set(OpenFlags::NONBLOCK, flags.contains(PidfdFlags::NONBLOCK));
+    Ok(cx.install(open_process(&group, status), true)?)
+}
+
+/// pidfd_getfd(2)
+pub fn pidfd_getfd(cx: &mut Current, pidfd: Fd, targetfd: Fd, flags: u32) -> SysResult<Fd> {
+    if flags != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let pid = pid_of_pidfd(cx, pidfd)?;
+    let leader = {
+        let tasks = cx.kernel().tasks();
+        tasks.process(pid).map(|process| Arc::clone(&process.leader)).ok_or(Errno::ESRCH)?
+    };
+    crate::ids::check_trace(cx, &leader)?;
+    let table = leader.fd_table().ok_or(Errno::ESRCH)?;
+    let file = table.file(targetfd).ok_or(Errno::EBADF)?;
+    Ok(cx.install(file, true)?)
 }
