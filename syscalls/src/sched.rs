@@ -214,13 +214,21 @@ pub fn sched_rr_get_interval(cx: &mut Current, pid: Pid, tp: UserOut<Timespec>) 
 /// The CPUs that there are, as a mask.
 fn possible(cx: &Current) -> [u64; 16] {
     let mut mask = [0; 16];
-    let count = cx.kernel().config().cpu_count.clamp(1, mask.len() * WORD);
+    let count = cx.kernel().limits().cpus.clamp(1, mask.len() * WORD);
     for cpu in 0..count {
         if let Some(word) = mask.get_mut(cpu / WORD) {
             *word |= 1 << (cpu % WORD);
         }
     }
     mask
+}
+
+/// Where a task may run: what it was allowed, as far as that is there (`cpuset_cpus_allowed`).
+fn allowed(cx: &Current, task: &Task) -> [u64; 16] {
+    let possible = possible(cx);
+    let Some(mut mask) = task.facts().affinity else { return possible };
+    mask.iter_mut().zip(possible).for_each(|(word, possible)| *word &= possible);
+    if mask.iter().all(|word| *word == 0) { possible } else { mask }
 }
 
 /// sched_setaffinity(2)
@@ -259,12 +267,12 @@ pub fn sched_getaffinity(
     mask: UserOut<u8>,
 ) -> SysResult<usize> {
     let len = usize::try_from(cpusetsize).unwrap_or(0);
-    let cpus = cx.kernel().config().cpu_count;
+    let cpus = cx.kernel().limits().cpus;
     if len.saturating_mul(8) < cpus || !len.is_multiple_of(8) {
         return Err(Errno::EINVAL.into());
     }
     let task = find(cx, pid)?;
-    let allowed = task.facts().affinity.unwrap_or_else(|| possible(cx));
+    let allowed = allowed(cx, &task);
     // As much as the kernel's own mask has (`cpumask_size`).
     let needed = cpus.div_ceil(WORD) * 8;
     let bytes: Vec<u8> = allowed.iter().flat_map(|word| word.to_ne_bytes()).collect();
@@ -280,7 +288,7 @@ pub fn getcpu(
     node: UserOut<u32>,
     _tcache: UserAddr,
 ) -> SysResult {
-    let allowed = cx.task().facts().affinity.unwrap_or_else(|| possible(cx));
+    let allowed = allowed(cx, cx.task());
     let first = allowed.iter().position(|word| *word != 0).unwrap_or(0);
     let bit = allowed.get(first).map_or(0, |word| word.trailing_zeros());
     if let Some(to) = cpu.nullable() {

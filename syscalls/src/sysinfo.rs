@@ -18,7 +18,7 @@ pub fn uname(cx: &mut Current, buf: UserOut<NewUtsname>) -> SysResult {
 /// sysinfo(2)
 pub fn sysinfo(cx: &mut Current, info: UserOut<Sysinfo>) -> SysResult {
     let kernel = cx.kernel();
-    let total = kernel.config().memory_total;
+    let total = kernel.limits().memory_total;
     let uptime = kernel.uptime();
     let told = Sysinfo {
         uptime: i64::try_from(uptime.div_ceil(1_000_000_000)).unwrap_or(i64::MAX),

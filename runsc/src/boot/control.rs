@@ -19,6 +19,12 @@ use crate::{
 pub(super) trait Guest: Send + Sync {
     /// Sends a signal.
     fn signal(&self, signal: i32, target: Target) -> Result<(), Errno>;
+
+    /// Stops every process, unseen by them, and returns once they stand still.
+    fn pause(&self) -> Result<(), Errno>;
+
+    /// Lets them go on.
+    fn resume(&self) -> Result<(), Errno>;
 }
 
 /// Tells once that the guest may run.
@@ -83,6 +89,8 @@ fn answer(
             }
             Ok(())
         }
+        Request::Pause => guest.pause(),
+        Request::Resume => guest.resume(),
         // The monitor keeps those who wait.
         Request::Wait => Err(Errno::EINVAL),
     }

@@ -11,7 +11,7 @@ use nix::{
     unistd::Pid,
 };
 use platform::Platform;
-use sentry::kernel::{Kernel, KernelConfig, TraceSink};
+use sentry::kernel::{Kernel, KernelConfig, Limits, TraceSink};
 
 use super::{control::Guest, terminal::Window};
 use crate::{
@@ -33,8 +33,7 @@ pub(super) fn config(plan: &BootPlan, platform: Arc<dyn Platform>) -> KernelConf
         syscalls: syscalls::TABLE,
         hostname: plan.hostname.clone(),
         domainname: plan.domainname.clone(),
-        cpu_count: cpu_count(),
-        memory_total: sysinfo().map_or(1 << 30, |info| info.ram_total()),
+        limits: Limits::machine(cpu_count(), memory_total()),
         cpu_description: plan.cpu_description.clone(),
         max_tasks: MAX_TASKS,
         trace: plan.strace.as_ref().map(trace),
@@ -43,6 +42,10 @@ pub(super) fn config(plan: &BootPlan, platform: Arc<dyn Platform>) -> KernelConf
 
 /// Each task is a thread here and one in a stub.
 const MAX_TASKS: usize = 16 * 1024;
+
+fn memory_total() -> u64 {
+    sysinfo().map_or(1 << 30, |info| info.ram_total())
+}
 
 fn cpu_count() -> usize {
     let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else { return 1 };
@@ -83,6 +86,15 @@ impl Guest for Running {
             Target::All => self.kernel.signal(-1, signal),
             Target::Foreground => self.kernel.signal_process_group(INIT, signal),
         }
+    }
+
+    fn pause(&self) -> Result<(), Errno> {
+        self.kernel.pause()
+    }
+
+    fn resume(&self) -> Result<(), Errno> {
+        self.kernel.resume();
+        Ok(())
     }
 }
 

@@ -386,6 +386,8 @@ pub(crate) const COMMANDS: &[Command] = &[
             "send a signal (default TERM) to a container's first process",
         )
     },
+    oci("pause", command::pause::run, &[], "stop every process of a container, unseen by them"),
+    oci("resume", command::resume::run, &[], "let the processes of a paused container go on"),
     oci("delete", command::delete::run, DELETE_FLAGS, "delete a container and all that it held"),
     Command {
         args: "",

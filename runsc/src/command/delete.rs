@@ -17,10 +17,11 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
     };
     // What was never finished may be deleted like what has stopped.
     if let Some(record) = entry.load()?
-        && record.status_now() == Status::Running
+        && let status @ (Status::Running | Status::Paused) = record.status_now()
         && !is_forced
     {
-        return Err(format!("cannot delete container {id} that is not stopped: running").into());
+        let status = status.name();
+        return Err(format!("cannot delete container {id} that is not stopped: {status}").into());
     }
     entry.destroy()?;
     Ok(0)

@@ -11,6 +11,8 @@ pub(crate) mod gofer;
 pub(crate) mod help;
 pub(crate) mod kill;
 pub(crate) mod list;
+pub(crate) mod pause;
+pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod spec;
 pub(crate) mod start;

@@ -15,7 +15,9 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
     let mut record = entry.load()?.ok_or("cannot start a container that was never finished")?;
     match record.status_now() {
         Status::Created => {}
-        Status::Running => return Err("cannot start an already running container".into()),
+        Status::Running | Status::Paused => {
+            return Err("cannot start an already running container".into());
+        }
         Status::Stopped => return Err("cannot start a container that has stopped".into()),
         Status::Creating => return Err("cannot start a container that is being created".into()),
     }

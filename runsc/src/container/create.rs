@@ -114,6 +114,7 @@ fn prepare(
         annotations: bundle.spec.annotations().clone().unwrap_or_default().into_iter().collect(),
         owner: unistd::getuid().as_raw(),
         status: Status::Creating,
+        before_pause: None,
         monitor: None,
         sentry: None,
         gofer: None,

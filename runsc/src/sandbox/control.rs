@@ -41,6 +41,10 @@ pub(crate) enum Request {
         /// Who gets it.
         target: Target,
     },
+    /// Stop every process, unseen by them.
+    Pause,
+    /// Let them go on.
+    Resume,
     /// Tell when the first process has ended, and how.
     Wait,
 }

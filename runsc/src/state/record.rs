@@ -19,6 +19,8 @@ pub(crate) enum Status {
     Created,
     /// Its first process was started.
     Running,
+    /// Its processes stand still.
+    Paused,
     /// Its first process has ended.
     Stopped,
 }
@@ -30,6 +32,7 @@ impl Status {
             Status::Creating => "creating",
             Status::Created => "created",
             Status::Running => "running",
+            Status::Paused => "paused",
             Status::Stopped => "stopped",
         }
     }
@@ -52,6 +55,9 @@ pub(crate) struct Record {
     pub(crate) owner: u32,
     /// The last thing that was asked of it.
     pub(crate) status: Status,
+    /// What it was when it was paused.
+    #[serde(default)]
+    pub(crate) before_pause: Option<Status>,
     /// The host process that stands for it and ends as it ends.
     pub(crate) monitor: Option<ProcessId>,
     /// Its sentry.

@@ -260,6 +260,7 @@ mod tests {
             annotations: [("a".to_string(), "b".to_string())].into(),
             owner: 0,
             status: Status::Created,
+            before_pause: None,
             monitor: None,
             sentry: None,
             gofer: None,

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use abi::{Fd, resource::Rlimit64};
 use platform::Platform;
 
-use super::SyscallTable;
+use super::{Limits, SyscallTable};
 use crate::{
     creds::Credentials,
     vfs::{FileDescription, MountNamespace, Place},
@@ -25,10 +25,8 @@ pub struct KernelConfig {
     pub hostname: String,
     /// The domain name.
     pub domainname: String,
-    /// CPUs that the guest sees.
-    pub cpu_count: usize,
-    /// Bytes of memory that the guest sees.
-    pub memory_total: u64,
+    /// What it may use at first.
+    pub limits: Limits,
     /// One processor's paragraph of `/proc/cpuinfo`, without its first line.
     pub cpu_description: String,
     /// The most tasks at a time.

@@ -38,7 +38,7 @@ impl Kernel {
             }
             b"mqueue" => Ok(tmpfs::Tmpfs::named("mqueue", tmpfs::Options::default())),
             b"proc" => Ok(proc::new(Arc::new(System(self.weak())))),
-            b"sysfs" => Ok(sys::new(self.config().cpu_count)),
+            b"sysfs" => Ok(sys::new(self.limits().cpus)),
             b"devpts" => {
                 let text = std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
                 Ok(self.new_devpts(devpts::Options::parse(text)?).filesystem())

@@ -8,17 +8,25 @@
 mod config;
 mod filesystems;
 mod jobs;
+mod limits;
 pub mod namespace;
+mod pause;
 pub mod syscall;
 mod view;
 
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
+use arc_swap::ArcSwap;
+
 pub use config::{KernelConfig, ProcessSpec, TraceSink};
+pub use limits::Limits;
 pub use syscall::{OrRestart, Restart, Stop, SysResult, SyscallTable};
 
 use crate::{
@@ -37,6 +45,11 @@ pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC runsc";
 /// Everything of one sandbox.
 pub struct Kernel {
     config: KernelConfig,
+    limits: ArcSwap<Limits>,
+    /// Guest code stands still until it is resumed.
+    is_paused: AtomicBool,
+    /// Tasks that were not made because of the limit.
+    refused_tasks: AtomicU64,
     me: Weak<Kernel>,
     tasks: Mutex<TaskTable, levels::TaskSet>,
     threads: Arc<HostThreads>,
@@ -53,8 +66,12 @@ impl Kernel {
     pub fn new(config: KernelConfig) -> Arc<Kernel> {
         let uts =
             namespace::UtsNamespace::new(config.hostname.as_bytes(), config.domainname.as_bytes());
+        let limits = ArcSwap::from_pointee(config.limits.clone());
         Arc::new_cyclic(|me| Kernel {
             config,
+            limits,
+            is_paused: AtomicBool::new(false),
+            refused_tasks: AtomicU64::new(0),
             me: me.clone(),
             tasks: Mutex::default(),
             threads: HostThreads::new(),
@@ -105,7 +122,7 @@ impl Kernel {
     /// Bytes of memory that are not in use, as far as the sandbox can tell: all but what its processes
     /// have mapped privately.
     pub fn memory_available(&self) -> u64 {
-        self.config.memory_total / 4 * 3
+        self.limits().memory_total / 4 * 3
     }
 
     /// The reading of the monotonic clock at the start.

@@ -60,13 +60,14 @@ impl SystemView for System {
         let times = tasks.iter().map(|task| task.cpu_time());
         let running = tasks.iter().filter(|task| task.run_state() == RunState::Running).count();
         let uptime = kernel.uptime();
+        let limits = kernel.limits();
         let now = Clock::Realtime.now();
         Figures {
-            cpus: kernel.config().cpu_count,
+            cpus: limits.cpus,
             uptime_ns: uptime,
             boot_time: i64::try_from(now.saturating_sub(uptime) / NS_PER_S).unwrap_or(0),
             cpu_time_ns: times.fold((0, 0), |sum, time| (sum.0 + time.0, sum.1 + time.1)),
-            memory_total: kernel.config().memory_total,
+            memory_total: limits.memory_total,
             memory_used: spaces.iter().map(resident).sum(),
             memory_shared: 0,
             forks: u64::try_from(last_pid).unwrap_or(0),
@@ -216,7 +217,7 @@ impl TaskView for OneTask {
             RunState::Traced => 't',
             RunState::Zombie => 'Z',
         };
-        let cpus = self.kernel.upgrade().map_or(1, |kernel| kernel.config().cpu_count);
+        let cpus = self.kernel.upgrade().map_or(1, |kernel| kernel.limits().cpus);
         let all = if cpus >= 64 { u64::MAX } else { (1 << cpus) - 1 };
         let affinity = facts.affinity.and_then(|mask| mask.first().copied()).unwrap_or(all);
         let (exit_signal, exit_status) = self.exit();

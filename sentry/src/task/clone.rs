@@ -197,6 +197,7 @@ impl Current {
         if tasks.is_closed || tasks.count() >= kernel.config().max_tasks {
             return Err(Errno::EAGAIN);
         }
+        kernel.admit(&tasks)?;
         self.check_task_limit(&tasks, &birth)?;
         let tid = match birth.request.set_tid {
             Some(wanted) if tasks.is_taken(wanted) => return Err(Errno::EEXIST),

@@ -305,16 +305,43 @@ impl Task {
         }
     }
 
-    /// Makes it look for signals, stops and its end: wakes it from any wait and from guest code.
-    pub fn interrupt(&self) {
-        self.attention.store(true, Ordering::SeqCst);
-        self.sleeper.interrupt();
-        if self.in_guest.load(Ordering::SeqCst) {
+    /// Whether it has nothing left to do but to end.
+    pub(crate) fn is_to_end(&self) -> bool {
+        self.must_die.load(Ordering::SeqCst) || self.group.lock().exit.is_some()
+    }
+
+    /// Fetches it out of guest code, if it is there: whether it was.
+    pub(crate) fn leave_guest(&self) -> bool {
+        let is_there = self.in_guest.load(Ordering::SeqCst);
+        if is_there {
             let interrupter = self.interrupter.lock().clone();
             if let Some(interrupter) = interrupter {
                 interrupter.interrupt();
             }
         }
+        is_there
+    }
+
+    /// How often it was called so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.sleeper.calls()
+    }
+
+    /// Ends [`Task::stand`].
+    pub(crate) fn call(&self) {
+        self.sleeper.call();
+    }
+
+    /// On its own thread: stands still until it is called, or something happened to it, since `seen`.
+    pub(crate) fn stand(&self, seen: u64) {
+        self.sleeper.stand(seen);
+    }
+
+    /// Makes it look for signals, stops and its end: wakes it from any wait and from guest code.
+    pub fn interrupt(&self) {
+        self.attention.store(true, Ordering::SeqCst);
+        self.sleeper.interrupt();
+        self.leave_guest();
     }
 }
 

@@ -45,6 +45,11 @@ impl Current {
             task.in_guest.store(false, Ordering::SeqCst);
             return Ok(Exit::Interrupted);
         }
+        if self.kernel.is_paused() {
+            task.in_guest.store(false, Ordering::SeqCst);
+            self.kernel.stand_still(task);
+            return Ok(Exit::Interrupted);
+        }
         let entered = Clock::Monotonic.now();
         let slept = std::mem::take(&mut self.slept_ns);
         let worked = entered.saturating_sub(self.left_guest).saturating_sub(slept);

@@ -100,6 +100,12 @@ impl TaskTable {
         self.tasks.len()
     }
 
+    /// How many count against a limit (`pids_can_fork`): live tasks, and processes not waited for yet.
+    pub fn charged(&self) -> usize {
+        let is_zombie = |process: &&Process| process.zombie.is_some();
+        self.tasks.len() + self.processes.values().filter(is_zombie).count()
+    }
+
     /// The processes of a process group.
     pub fn process_group(&self, id: i32) -> Option<&BTreeSet<i32>> {
         self.process_groups.get(&id)

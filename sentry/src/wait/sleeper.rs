@@ -37,6 +37,8 @@ impl From<Errno> for Cut {
 struct State {
     woken: bool,
     interrupted: bool,
+    /// Counts calls to look up, whether or not they end a sleep.
+    calls: u64,
 }
 
 /// Where one thread sleeps. Shared with those who wake it.
@@ -90,9 +92,36 @@ impl Sleeper {
     /// Ends the current sleep, and every later one at once, with [`Cut::Interrupted`], until
     /// [`Sleeper::clear_interrupt`]. Linux's `TIF_SIGPENDING` with its wake-up.
     pub fn interrupt(&self) {
-        self.state.lock().interrupted = true;
+        {
+            let mut state = self.state.lock();
+            state.interrupted = true;
+            state.calls = state.calls.wrapping_add(1);
+        }
         self.is_poked.store(true, Ordering::Release);
         self.changed.notify_one();
+    }
+
+    /// Ends [`Sleeper::stand`], and nothing else.
+    pub fn call(&self) {
+        let mut state = self.state.lock();
+        state.calls = state.calls.wrapping_add(1);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// How often somebody has called so far: what [`Sleeper::stand`] compares with.
+    pub fn calls(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    /// Stands still until somebody has called or interrupted since `seen`. What the thread sleeps for
+    /// otherwise goes on unseen.
+    pub fn stand(&self, seen: u64) {
+        assert_none_held();
+        let mut state = self.state.lock();
+        while state.calls == seen {
+            self.changed.wait(&mut state);
+        }
     }
 
     /// Sleeping works again. The caller has taken note of what interrupted it.
