@@ -410,7 +410,7 @@ print(o, os.waitstatus_to_exitcode(os.waitpid(pid,0)[1]))"
 ### python-time
 python3 -c "
 import time,resource
-a=time.monotonic(); time.sleep(.05); print(.05<=time.monotonic()-a<1); print(time.time()>1.6e9, time.clock_getres(time.CLOCK_MONOTONIC)); t=time.process_time(); sum(range(10**6)); print(time.process_time()>t); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss>1000)"
+a=time.monotonic(); time.sleep(.05); print(.05<=time.monotonic()-a<60); print(time.time()>1.6e9, time.clock_getres(time.CLOCK_MONOTONIC)); t=time.process_time(); sum(range(10**6)); print(time.process_time()>t); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss>1000)"
 ### python-compileall
 cp -r /usr/lib/python3.11/json .; python3 -m compileall -q json && ls json/__pycache__ | wc -l; python3 -m json.tool <<<'{"a":[1,2]}'
 ### python-zip-hash
