@@ -15,11 +15,14 @@ use abi::{
         F_SETSIG, F_UNLCK, F_WRLCK, FOwnerEx, FcntlCommand, FdFlags, Flock, FlockOperation,
         OpenFlags, SEEK_CUR, SEEK_END, SEEK_SET, Seals,
     },
-    ioctl::{FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, FIOQSIZE, IoctlRequest},
+    ioctl::{
+        FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, FIOQSIZE, IoctlRequest,
+        TIOCGPTPEER,
+    },
     num::{to_u64, to_usize},
 };
 use sentry::{
-    fs::pipe::PipeEnd,
+    fs::{devpts, pipe::PipeEnd},
     kernel::{OrRestart, Restart, SysResult},
     task::Current,
     vfs::{
@@ -404,9 +407,20 @@ pub fn ioctl(cx: &mut Current, fd: Fd, op: IoctlRequest, arg: UserAddr) -> SysRe
             let left = i32::try_from(left).unwrap_or(i32::MAX);
             cx.write(UserOut::new(arg), &left)?;
         }
+        TIOCGPTPEER => {
+            // The argument is an int: what is above it is cut off.
+            let flags = OpenFlags::from_bits_truncate(low_half(arg.raw()));
+            let peer = devpts::open_peer(&file, flags, cx)?;
+            let fd = cx.install(peer, flags.contains(OpenFlags::CLOEXEC))?;
+            return u64::try_from(fd.0).map_err(|_| Errno::EMFILE.into());
+        }
         _ => return Ok(file.ops().ioctl(cx, op.0, arg.raw())?),
     }
     Ok(0)
+}
+
+fn low_half(argument: u64) -> u32 {
+    u32::try_from(argument & u64::from(u32::MAX)).unwrap_or_default()
 }
 
 fn switch(file: &FileDescription, flag: OpenFlags, on: bool) {

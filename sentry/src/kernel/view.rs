@@ -155,10 +155,9 @@ impl TaskView for OneTask {
             numbers.session = entry.session;
             tasks.session(entry.session).and_then(|session| session.terminal)
         };
-        if let Some(terminal) = terminal {
-            numbers.terminal = u32::try_from(terminal).unwrap_or(0);
-            let found = crate::fs::devpts::find(terminal);
-            numbers.terminal_group = found.map_or(-1, |terminal| terminal.foreground());
+        if let Some(terminal) = terminal.and_then(crate::fs::devpts::find) {
+            numbers.terminal = u32::try_from(terminal.device()).unwrap_or(0);
+            numbers.terminal_group = terminal.foreground();
         }
         numbers
     }

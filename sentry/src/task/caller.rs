@@ -8,7 +8,7 @@ use abi::{Errno, SigInfo, Signal, UserAddr};
 use super::{Current, send::Sender};
 use crate::{
     creds::Credentials,
-    vfs::{Caller, FileDescription, Job},
+    vfs::{Caller, Job},
 };
 
 impl Current {
@@ -84,13 +84,5 @@ impl Caller for Current {
         let session = tasks.process(self.task.pid()).ok_or(Errno::ESRCH)?.session;
         tasks.session_mut(session).ok_or(Errno::ESRCH)?.terminal = terminal;
         Ok(())
-    }
-
-    fn install_file(
-        &mut self,
-        file: Arc<FileDescription>,
-        close_on_exec: bool,
-    ) -> Result<i32, Errno> {
-        self.install(file, close_on_exec).map(|fd| fd.0)
     }
 }

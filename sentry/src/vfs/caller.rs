@@ -39,13 +39,6 @@ pub trait Caller {
 
     /// Makes the terminal the controlling one of the caller's session (`None`: gives it up).
     fn set_controlling_terminal(&mut self, terminal: Option<u64>) -> Result<(), Errno>;
-
-    /// Installs an open file in the caller's table (`TIOCGPTPEER`).
-    fn install_file(
-        &mut self,
-        file: Arc<super::FileDescription>,
-        close_on_exec: bool,
-    ) -> Result<i32, Errno>;
 }
 
 /// Numbers of the calling process.

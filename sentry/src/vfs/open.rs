@@ -202,6 +202,7 @@ pub fn open_checked(
         }
     };
     let file = FileDescription::build(place.clone(), ops, flags, creds.clone(), holds_write);
+    file.ops().opened(caller, flags);
     notify::event(&place.dentry, Event::OPEN);
     Ok(file)
 }

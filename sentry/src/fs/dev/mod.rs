@@ -82,7 +82,7 @@ impl devices::Driver for ControllingTerminal {
     }
 }
 
-/// A `ptmx` node outside of devpts: the instance is the one mounted at `pts` beside it (`devpts_acquire()`).
+/// A `ptmx` node outside of devpts.
 #[derive(Debug)]
 struct Multiplexer;
 
@@ -94,18 +94,13 @@ impl devices::Driver for Multiplexer {
         flags: OpenFlags,
         caller: &mut dyn Caller,
     ) -> Result<Box<dyn FileOps>, Errno> {
-        let parent = place.dentry.parent().ok_or(Errno::ENODEV)?;
-        let pts = crate::vfs::resolve::lookup(&parent, b"pts").map_err(|_| Errno::ENODEV)?;
-        let pts = Place { mount: Arc::clone(&place.mount), dentry: pts }.descend();
-        if pts.mount.filesystem().name() != "devpts" {
-            return Err(Errno::ENODEV);
-        }
+        let pts = devpts::beside(place)?;
         let ptmx = pts.inode().as_directory().ok_or(Errno::ENODEV)?.lookup(b"ptmx")?;
         ptmx.open(flags, &caller.credentials())
     }
 }
 
-/// A slave's node outside of devpts.
+/// A slave's node outside of devpts: nothing says whose number it is (`pts_unix98_lookup()`).
 #[derive(Debug)]
 struct SlaveByNumber;
 
@@ -113,11 +108,10 @@ impl devices::Driver for SlaveByNumber {
     fn open(
         &self,
         _place: &Place,
-        device: DevId,
+        _device: DevId,
         _flags: OpenFlags,
         _caller: &mut dyn Caller,
     ) -> Result<Box<dyn FileOps>, Errno> {
-        let terminal = devpts::find(device.0).ok_or(Errno::EIO)?;
-        Ok(Box::new(devpts::Slave::open(&terminal, false)?))
+        Err(Errno::EIO)
     }
 }

@@ -13,9 +13,9 @@ use abi::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::{ends::Slave, terminal::Terminal};
+use super::terminal::Terminal;
 use crate::{
-    vfs::{Caller, Direction, FileDescription},
+    vfs::{Caller, Direction},
     wait::Cut,
 };
 
@@ -41,16 +41,6 @@ pub(super) fn master(
         ioctl::TIOCGPKT => {
             let on = i32::from(terminal.lock().packet.is_some());
             put(caller, address, &on)?;
-        }
-        ioctl::TIOCGPTPEER => {
-            let flags = u32::try_from(argument).map_err(|_| Errno::EINVAL)?;
-            let flags = abi::fcntl::OpenFlags::from_bits_retain(flags);
-            let slave = Slave::open(terminal, false)?;
-            let name = format!("/dev/pts/{}", terminal.index);
-            let file = FileDescription::anonymous(Box::new(slave), &name, flags);
-            let close_on_exec = flags.contains(abi::fcntl::OpenFlags::CLOEXEC);
-            let fd = caller.install_file(file, close_on_exec)?;
-            return u64::try_from(fd).map_err(|_| Errno::EMFILE);
         }
         ioctl::TIOCSIG => {
             let number = i32::try_from(argument).map_err(|_| Errno::EINVAL)?;
@@ -227,7 +217,7 @@ fn common(
             }
         }
         ioctl::TIOCGDEV => {
-            let device = u32::try_from(terminal.identity()).map_err(|_| Errno::EINVAL)?;
+            let device = u32::try_from(terminal.device()).map_err(|_| Errno::EINVAL)?;
             put(caller, address, &device)?;
         }
         // `dev.tty.legacy_tiocsti` is 0 in the kernels we are like.

@@ -8,7 +8,7 @@ use abi::{Errno, fcntl::OpenFlags};
 use super::{control, terminal::Terminal};
 use crate::{
     io::{Sink, Source},
-    vfs::{Caller, Direction, FileOps},
+    vfs::{Caller, Direction, FileOps, open, permission::Access},
     wait::{Cut, Ready, Try, WaitQueue},
 };
 
@@ -107,7 +107,9 @@ impl FileOps for Slave {
     }
 
     fn opened(&self, caller: &mut dyn Caller, flags: OpenFlags) {
-        if !flags.contains(OpenFlags::NOCTTY) {
+        // Who may only write to a terminal must not get its rights over a session.
+        let reads = open::wanted(flags).contains(Access::READ);
+        if reads && !flags.contains(OpenFlags::NOCTTY) {
             control::adopt(&self.terminal, caller);
         }
     }

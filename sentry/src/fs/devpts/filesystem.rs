@@ -9,7 +9,7 @@ use std::{
 
 use abi::{DevId, Errno, fcntl::OpenFlags};
 
-use super::{JobControl, Master, Slave, Terminal, slave_device};
+use super::{JobControl, Master, Slave, Terminal};
 use crate::{
     creds::Credentials,
     fs::pseudo::{Body, Description, Entries, Entry, Node, PseudoFilesystem, Special, Tree},
@@ -132,7 +132,7 @@ impl Devpts {
         };
         let index = terminal.index;
         let body =
-            Body::OwnDevice(slave_device(index), Box::new(OpenSlave(Arc::downgrade(&terminal))));
+            Body::OwnDevice(terminal.device(), Box::new(OpenSlave(Arc::downgrade(&terminal))));
         let number = u64::from(index) + 3;
         let node = self.filesystem.node_numbered(number, self.options.mode, body, None);
         node.own(
@@ -142,8 +142,9 @@ impl Devpts {
         self.slaves.lock().insert(index, node);
         TERMINALS.lock().insert(terminal.identity(), Arc::downgrade(&terminal));
         let devpts = Arc::downgrade(self);
+        let identity = terminal.identity();
         let on_close = Box::new(move |index| {
-            TERMINALS.lock().remove(&slave_device(index));
+            TERMINALS.lock().remove(&identity);
             if let Some(devpts) = devpts.upgrade() {
                 let node = devpts.slaves.lock().remove(&index);
                 drop(node);

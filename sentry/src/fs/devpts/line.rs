@@ -63,6 +63,9 @@ pub struct LineDiscipline {
     committed: usize,
     /// Written or echoed, and not yet read by the master.
     output: VecDeque<u8>,
+    /// How much of it was there before the bytes that are being received now. Their echo is given out
+    /// when the last has been looked at, so that a signal's flush finds it (`echo_buf`).
+    shown: usize,
     column: usize,
     /// The column in which the line being typed began.
     line_column: usize,
@@ -119,6 +122,7 @@ impl LineDiscipline {
             input: VecDeque::new(),
             committed: 0,
             output: VecDeque::new(),
+            shown: 0,
             column: 0,
             line_column: 0,
             is_literal_next: false,
@@ -178,6 +182,7 @@ impl LineDiscipline {
 
     /// Takes typed bytes; returns how many. Fewer than all when the program must read first.
     pub fn receive(&mut self, bytes: &[u8], effects: &mut Vec<Effect>) -> usize {
+        self.shown = self.output.len();
         for (taken, &byte) in bytes.iter().enumerate() {
             if self.input.len() >= INPUT_MAX - 1 && !self.may_overflow() {
                 return taken;
@@ -249,6 +254,7 @@ impl LineDiscipline {
     fn receive_signal(&mut self, byte: u8, signal: Signal, effects: &mut Vec<Effect>) {
         effects.push(Effect::Signal(signal));
         if !self.has_local(LocalModes::NOFLSH) {
+            self.output.truncate(self.shown);
             self.flush_input(effects);
             self.flush_output(effects);
         }
@@ -642,9 +648,10 @@ impl LineDiscipline {
         effects.push(Effect::FlushedInput);
     }
 
-    /// Throws unread output away.
+    /// Throws away the output that is still on its way (`pty_flush_buffer()`): what the master's own
+    /// line has taken in already can be read.
     pub fn flush_output(&mut self, effects: &mut Vec<Effect>) {
-        self.output.clear();
+        self.output.truncate(INPUT_MAX - 1);
         effects.push(Effect::FlushedOutput);
     }
 }

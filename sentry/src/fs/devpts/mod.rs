@@ -7,16 +7,18 @@ mod filesystem;
 mod line;
 #[cfg(test)]
 mod line_tests;
+mod peer;
 mod relay;
 mod terminal;
 
 pub use ends::{Master, Slave};
 pub use filesystem::{Devpts, Options, find};
 pub use line::{Effect, Input, LineDiscipline};
+pub use peer::{beside, open_peer};
 pub use relay::relay;
 pub use terminal::{JobControl, Terminal};
 
 /// The device number of slave `index` (major 136).
-pub(crate) fn slave_device(index: u32) -> u64 {
+fn slave_device(index: u32) -> u64 {
     abi::DevId::new(136, index).0
 }

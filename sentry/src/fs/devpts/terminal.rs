@@ -4,7 +4,10 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -60,6 +63,7 @@ pub(super) struct State {
 pub struct Terminal {
     /// The number in `/dev/pts`.
     pub index: u32,
+    identity: u64,
     jobs: Arc<dyn JobControl>,
     state: Mutex<State, levels::Terminal>,
     master_queue: WaitQueue,
@@ -69,8 +73,10 @@ pub struct Terminal {
 impl Terminal {
     /// A new pair, locked, with nobody at the slave's end.
     pub fn new(index: u32, jobs: Arc<dyn JobControl>) -> Arc<Terminal> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         Arc::new(Terminal {
             index,
+            identity: NEXT.fetch_add(1, Ordering::Relaxed),
             jobs,
             state: Mutex::new(State {
                 line: LineDiscipline::new(),
@@ -91,8 +97,14 @@ impl Terminal {
         })
     }
 
-    /// What tasks remember their controlling terminal by: the slave's device number, which is never 0.
+    /// What tasks remember their controlling terminal by. Two instances of devpts have the same
+    /// indices and device numbers.
     pub fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    /// The slave's device number, which is never 0.
+    pub fn device(&self) -> u64 {
         super::slave_device(self.index)
     }
 

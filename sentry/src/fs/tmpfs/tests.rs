@@ -57,9 +57,6 @@ impl Caller for Nobody {
     fn set_controlling_terminal(&mut self, _terminal: Option<u64>) -> Result<(), Errno> {
         Err(Errno::EPERM)
     }
-    fn install_file(&mut self, _: Arc<FileDescription>, _: bool) -> Result<i32, Errno> {
-        Err(Errno::EMFILE)
-    }
 }
 
 struct World {

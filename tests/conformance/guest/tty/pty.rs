@@ -94,6 +94,70 @@ pub fn lines() {
     show!("literal", read(slave));
 }
 
+pub fn signals_keep_what_was_shown() {
+    let (master, slave) = open();
+    write(slave, "shown before");
+    kit::sleep_ms(50);
+    write(master, "typed\x03");
+    show!("after Ctrl-C", drain(master));
+    show!("input", read(slave));
+    write(slave, "more");
+    kit::sleep_ms(50);
+    show!("flush", sys!(ioctl, slave, libc::TCFLSH, libc::TCOFLUSH));
+    show!("after a flush", drain(master));
+}
+
+pub fn peer() {
+    let (master, slave) = open();
+    let peer = sys!(ioctl, master, libc::TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC);
+    show!("opened", peer.is_ok());
+    let fd = peer.ok() as i32;
+    show!("flags", sys!(fcntl, fd, libc::F_GETFD));
+    show!("mode", sys!(fcntl, fd, libc::F_GETFL).ok() & i64::from(libc::O_ACCMODE));
+    let stat = |fd: i32| {
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        sys!(fstat, fd, &raw mut stat).ok();
+        (stat.st_dev, stat.st_ino, stat.st_rdev, stat.st_mode)
+    };
+    show!("the same file", stat(fd) == stat(slave));
+    show!("mode", format!("{:o}", stat(fd).3 & libc::S_IFMT));
+    let link = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok();
+    show!("the same name", link(fd) == link(slave));
+    show!("of a slave", sys!(ioctl, slave, libc::TIOCGPTPEER, libc::O_RDWR));
+    let one = 1i32;
+    sys!(ioctl, master, libc::TIOCSPTLCK, &raw const one).ok();
+    show!("locked", sys!(ioctl, master, libc::TIOCGPTPEER, libc::O_RDWR));
+}
+
+/// A session leader's first terminal becomes its own, unless it may only write or says `O_NOCTTY`.
+pub fn opening_takes_the_terminal() {
+    let (master, slave) = open();
+    let mut number = 0i32;
+    sys!(ioctl, master, libc::TIOCGPTN, &raw mut number).ok();
+    let path = format!("/dev/pts/{number}");
+    kit::in_child(|| {
+        let has = || sys!(open, c"/dev/tty", libc::O_RDWR, 0).is_ok();
+        kit::open(&path, libc::O_RDWR);
+        show!("no leader", sys!(ioctl, slave, libc::TIOCGSID, &raw mut number));
+        sys!(setsid).ok();
+        kit::open(&path, libc::O_RDWR | libc::O_NOCTTY);
+        show!("not asked for", has());
+        kit::open(&path, libc::O_WRONLY);
+        show!("write only", has());
+        kit::open(&path, libc::O_RDONLY);
+        show!("read only", has());
+        0
+    });
+    let (other, _) = open();
+    sys!(ioctl, other, libc::TIOCGPTN, &raw mut number).ok();
+    kit::in_child(|| {
+        sys!(setsid).ok();
+        show!("peer", sys!(ioctl, other, libc::TIOCGPTPEER, libc::O_RDWR).is_ok());
+        show!("taken", sys!(open, c"/dev/tty", libc::O_RDWR, 0).is_ok());
+        0
+    });
+}
+
 pub fn raw_mode() {
     let (master, slave) = open();
     change(slave, |t| unsafe { libc::cfmakeraw(t) });
