@@ -79,7 +79,7 @@ pub fn prctl(
         }
         PR_GET_TIMING => return Ok(0),
         PR_SET_TIMING => require(arg2 == 0)?,
-        PR_GET_SECCOMP => return Ok(0),
+        PR_GET_SECCOMP => return Ok(u64::from(cx.task().seccomp_mode().0)),
         PR_SET_SECCOMP => return crate::seccomp::prctl_set(cx, arg2, UserAddr(arg3)),
         PR_CAPBSET_READ => {
             let wanted = Capabilities::from_number(arg2).ok_or(Errno::EINVAL)?;

@@ -407,7 +407,7 @@ macro_rules! with_table {
                 [101 / 117] ptrace in ptrace (request: PtraceRequest, pid: Pid, addr: UserAddr, data: u64) Planned;
 
                 // filters
-                [317 / 277] seccomp in seccomp (op: SeccompOperation, flags: u32, args: UserAddr) Planned;
+                [317 / 277] seccomp in seccomp (op: SeccompOperation, flags: u32, args: UserAddr) Partial("no user notification: NEW_LISTENER is EINVAL");
 
                 // namespaces
                 [272 / 97] unshare in namespace (flags: CloneFlags) Partial("of namespaces only UTS");

@@ -7,6 +7,7 @@ use abi::{Fd, cred::Capabilities, resource::Rlimit64};
 use sentry::{
     creds::Credentials,
     kernel::ProcessSpec,
+    task::TaskFacts,
     vfs::{FileDescription, MountNamespace, Place},
 };
 
@@ -54,6 +55,10 @@ pub(super) fn spec(
         rlimits: process.rlimits.iter().map(limit).collect(),
         files,
         is_protected: !process.is_ordinary,
+        seccomp: None,
+        facts: TaskFacts::default(),
+        oom_score_adj: 0,
+        personality: 0,
         terminal,
     }
 }

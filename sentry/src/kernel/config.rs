@@ -9,6 +9,7 @@ use platform::Platform;
 use super::{Limits, SyscallTable};
 use crate::{
     creds::Credentials,
+    task::{TaskFacts, seccomp::Inherited},
     vfs::{FileDescription, MountNamespace, Place},
 };
 
@@ -67,6 +68,14 @@ pub struct ProcessSpec {
     pub files: Vec<(Fd, Arc<FileDescription>)>,
     /// Whether, as process 1, it is spared by signals that it has no handler for (`SIGNAL_UNKILLABLE`).
     pub is_protected: bool,
+    /// Filters that it is born with.
+    pub seccomp: Option<Inherited>,
+    /// Its small facts: nice value, scheduling, affinity.
+    pub facts: TaskFacts,
+    /// `/proc/<pid>/oom_score_adj`.
+    pub oom_score_adj: i32,
+    /// personality(2).
+    pub personality: u32,
     /// The identity of its controlling terminal (one of `files`), if it has one.
     pub terminal: Option<u64>,
 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use abi::Errno;
 
-use crate::{task::Current, wait::Cut};
+use crate::{
+    task::{Current, seccomp::Verdict},
+    wait::Cut,
+};
 
 /// How an interrupted call goes on once the signal is handled. Linux's private errnos by meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +84,12 @@ pub(crate) fn enter(cx: &mut Current) -> Option<i32> {
     // The kernel looks at the low half of the register alone (`do_syscall_64`).
     let number = number & 0xffff_ffff;
     cx.registers.rax = Errno::ENOSYS.to_register();
-    let result = (table.dispatch)(cx, number, args);
+    let verdict = cx.ask_seccomp(number, args);
+    let result = match verdict {
+        Verdict::Allow => (table.dispatch)(cx, number, args),
+        Verdict::Skip => refused(cx.registers.rax),
+        Verdict::End(status) => Err(Stop::Exit(status)),
+    };
     if let Some(trace) = &kernel.config().trace {
         let line = (table.trace)(cx, number, args, &result);
         if !line.is_empty() {
@@ -96,4 +104,13 @@ pub(crate) fn enter(cx: &mut Current) -> Option<i32> {
         Err(Stop::Reloaded) => {}
     }
     None
+}
+
+/// What a call seems to have come to that a filter has answered, for the trace and for the register.
+fn refused(register: u64) -> SysResult<u64> {
+    let errno = register.cast_signed().checked_neg().and_then(|value| i32::try_from(value).ok());
+    match errno.and_then(Errno::from_raw) {
+        Some(errno) => Err(Stop::Fail(errno)),
+        None => Ok(register),
+    }
 }

@@ -230,7 +230,7 @@ impl TaskView for OneTask {
             exit_status,
             umask: self.task.fs_context().map_or(0o22, |fs| fs.umask()),
             no_new_privs: self.task.creds().no_new_privs,
-            seccomp: (0, 0),
+            seccomp: self.task.seccomp_mode(),
             oom_score_adj: group.oom_score_adj.load(Ordering::Relaxed),
             personality: group.personality.load(Ordering::Relaxed),
             fd_table_size: self.fd_table_size(),

@@ -216,6 +216,8 @@ impl Current {
             if signals.exit.is_some() || signals.executing.is_some() {
                 return Err(Errno::EAGAIN);
             }
+            // Under the lock that changes are made under: a thread gets the old or the new filters.
+            task.seccomp.inherit(&self.task.seccomp);
             signals.threads.push(Arc::clone(&task));
             signals.unburied += 1;
             if signals.job != JobState::Running {
@@ -356,6 +358,7 @@ impl Task {
             tid: AtomicI32::new(tid),
             group,
             creds: ArcSwap::new(birth.creds),
+            seccomp: Default::default(),
             resources: Mutex::<_, levels::TaskState>::new(Some(birth.resources)),
             signals: Mutex::new(TaskSignals { mask, ..TaskSignals::default() }),
             facts: Mutex::new(birth.facts),

@@ -24,6 +24,7 @@ mod pidfd;
 mod posix_timers;
 mod rlimits;
 mod run;
+pub mod seccomp;
 mod send;
 mod spawn;
 pub mod table;
@@ -159,6 +160,7 @@ pub struct Task {
     tid: AtomicI32,
     group: Arc<ThreadGroup>,
     creds: ArcSwap<Credentials>,
+    seccomp: seccomp::State,
     resources: Mutex<Option<Resources>, levels::TaskState>,
     signals: Mutex<TaskSignals, levels::TaskState>,
     facts: Mutex<TaskFacts, levels::Leaf>,

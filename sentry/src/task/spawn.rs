@@ -9,8 +9,7 @@ use std::{
 use abi::{Errno, SigInfo, SigSet, Signal};
 
 use super::{
-    CloneRequest, Current, ExitWaiter, FdTable, FsContext, Resources, Rlimits, Task, TaskFacts,
-    ThreadGroup,
+    CloneRequest, Current, ExitWaiter, FdTable, FsContext, Resources, Rlimits, Task, ThreadGroup,
     clone::Birth,
     exec::{self, Program},
     run,
@@ -88,11 +87,15 @@ impl Kernel {
         let resources =
             Resources { mm: loaded.mm, fds, fs, uts: Arc::clone(self.uts()), mounts: spec.mounts };
         let request = CloneRequest::default();
-        let birth =
-            Birth { request: &request, facts: TaskFacts::default(), creds, resources, vfork: None };
+        let birth = Birth { request: &request, facts: spec.facts, creds, resources, vfork: None };
         let waiter = ExitWaiter::new();
         let task = self.enter(birth, rlimits, spec.terminal, &waiter, spec.is_protected)?;
         task.set_name(&loaded.name);
+        task.group().oom_score_adj.store(spec.oom_score_adj, Ordering::Relaxed);
+        task.group().personality.store(spec.personality, Ordering::Relaxed);
+        if let Some(filters) = &spec.seccomp {
+            task.bind(filters);
+        }
         task.group().has_executed.store(true, Ordering::Relaxed);
         let pid = task.pid();
         let resources = task.resources().ok_or(Errno::ESRCH)?;
