@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the suites have in common: where the binary under test lies.
+//! What the suites have in common: where the binary under test lies, scripts, and places to run them in.
+
+pub mod lab;
+pub mod script;
 
 use std::path::PathBuf;
 

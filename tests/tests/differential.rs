@@ -6,39 +6,21 @@
 //! Debian root file system (`RUNSC_TEST_ROOTFS`, or made once under `target/` by `rootfs.sh`).
 
 use std::{
-    collections::BTreeMap,
     fs,
-    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::json;
+use tests::script::{self, Case, Expected, Outcome};
 
 const TIMEOUT: Duration = Duration::from_secs(180);
 const PLATFORMS: [&str; 2] = ["systrap", "ptrace"];
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What a command line did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Outcome {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-struct Case {
-    name: String,
-    script: String,
-    host: OnceLock<Result<Outcome, String>>,
-}
-
-/// Named differences: platform → case → reason.
-type Expected = BTreeMap<String, BTreeMap<String, String>>;
 
 fn main() -> Result<()> {
     let arguments = Arguments::from_args();
@@ -51,23 +33,17 @@ fn main() -> Result<()> {
     }
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("differential");
     let rootfs = Arc::new(if arguments.list { PathBuf::new() } else { root_file_system(&here)? });
-    let expected: Arc<Expected> =
-        Arc::new(toml::from_str(&fs::read_to_string(here.join("expect.toml"))?)?);
-    let cases = read_cases(&fs::read_to_string(here.join("cases.sh"))?);
-    for name in expected.values().flat_map(BTreeMap::keys) {
-        if !cases.iter().any(|case| case.name == *name) {
-            bail!("expect.toml names {name}, which is no case");
-        }
-    }
+    let cases = script::read_cases(&here.join("cases.sh"))?;
+    let expected = Arc::new(Expected::read(&here.join("expect.toml"), cases.iter())?);
     let mut trials = Vec::new();
     for case in cases {
-        let case = Arc::new(case);
+        // What the host does with it, found out once.
+        let case = Arc::new((case, OnceLock::new()));
         for platform in PLATFORMS {
             let (case, rootfs, expected) =
                 (Arc::clone(&case), Arc::clone(&rootfs), Arc::clone(&expected));
-            trials.push(Trial::test(format!("{platform}::{}", case.name), move || {
-                let reason = expected.get(platform).and_then(|names| names.get(&case.name));
-                check(&case, platform, &rootfs, reason)
+            trials.push(Trial::test(format!("{platform}::{}", case.0.name), move || {
+                check(&case.0, &case.1, platform, &rootfs, &expected)
             }));
         }
     }
@@ -76,35 +52,15 @@ fn main() -> Result<()> {
 
 fn check(
     case: &Case,
+    host: &OnceLock<Result<Outcome, String>>,
     platform: &str,
     rootfs: &Path,
-    reason: Option<&String>,
+    expected: &Expected,
 ) -> Result<(), Failed> {
-    let host =
-        case.host.get_or_init(|| on_host(&case.script, rootfs).map_err(|e| format!("{e:#}")));
+    let host = host.get_or_init(|| on_host(&case.script, rootfs).map_err(|e| format!("{e:#}")));
     let host = host.as_ref().map_err(Failed::from)?;
     let ours = in_sandbox(&case.script, platform, rootfs).map_err(|e| format!("{e:#}"))?;
-    match (ours == *host, reason) {
-        (true, None) | (false, Some(_)) => Ok(()),
-        (true, Some(reason)) => {
-            Err(format!("agrees with the host now; take it out of expect.toml ({reason})").into())
-        }
-        (false, None) => Err(format!("host: {host:#?}\nsandbox: {ours:#?}").into()),
-    }
-}
-
-fn read_cases(text: &str) -> Vec<Case> {
-    let mut cases: Vec<Case> = Vec::new();
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix("### ") {
-            let (name, script) = (name.trim().to_owned(), String::new());
-            cases.push(Case { name, script, host: OnceLock::new() });
-        } else if let Some(case) = cases.last_mut() {
-            case.script.push_str(line);
-            case.script.push('\n');
-        }
-    }
-    cases
+    Ok(expected.judge(platform, &case.name, host, &ours).map_err(|e| format!("{e:#}"))?)
 }
 
 fn root_file_system(here: &Path) -> Result<PathBuf> {
@@ -131,7 +87,7 @@ fn on_host(script: &str, rootfs: &Path) -> Result<Outcome> {
     let mut command =
         Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/host.sh"));
     command.arg(rootfs).arg(scratch.path());
-    finish(&mut command, Some(&wrap(script)))
+    script::finish(&mut command, Some(&wrap(script)), TIMEOUT)
 }
 
 fn in_sandbox(script: &str, platform: &str, rootfs: &Path) -> Result<Outcome> {
@@ -169,7 +125,7 @@ fn in_sandbox(script: &str, platform: &str, rootfs: &Path) -> Result<Outcome> {
         .args(["run", "--bundle"])
         .arg(bundle.path())
         .arg(id);
-    finish(&mut command, None)
+    script::finish(&mut command, None, TIMEOUT)
 }
 
 /// The same beginning on both sides: an empty directory.
@@ -224,45 +180,4 @@ fn capability_name(number: u32) -> Option<String> {
     ];
     let name = NAMES.get(usize::try_from(number).ok()?)?;
     Some(format!("CAP_{name}"))
-}
-
-/// Runs a command to its end, or kills it at the time limit.
-fn finish(command: &mut Command, input: Option<&str>) -> Result<Outcome> {
-    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
-    // Pipes, as engines give them; read by threads so that neither can fill up.
-    let mut child = command
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("{:?}", command.get_program()))?;
-    if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
-        stdin.write_all(text.as_bytes())?;
-    }
-    let (stdout, stderr) = (reader(child.stdout.take()), reader(child.stderr.take()));
-    let deadline = Instant::now() + TIMEOUT;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if Instant::now() > deadline {
-            child.kill()?;
-            child.wait()?;
-            bail!("still running after {TIMEOUT:?}");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    Ok(Outcome { code: status.code(), stdout: stdout(), stderr: stderr() })
-}
-
-fn reader<R: std::io::Read + Send + 'static>(from: Option<R>) -> impl FnOnce() -> String {
-    let thread = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut from) = from {
-            // What came before an error still counts.
-            let _ = from.read_to_end(&mut bytes);
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    });
-    move || thread.join().unwrap_or_default()
 }

@@ -1,0 +1,89 @@
+# Cases for podman with conmon: `run` is `podman run --rm --network none`.
+
+### run
+run busybox echo hi
+
+### exit-code
+run busybox sh -c 'exit 7'
+
+### stdin
+printf 'a\nb\n' | run -i busybox wc -l
+
+### terminal
+script -qec "podman $global run --rm --network none -it busybox sh -c 'tty; sleep 0.3'" /dev/null </dev/null | sed 's/\^@//; s/\r//'
+
+### not-found
+run busybox /no/such 2>/dev/null; echo $?
+
+### not-executable
+run busybox /etc/passwd 2>/dev/null; echo $?
+
+### detached
+id=$(podman run -d --network none busybox sh -c 'echo started; trap "echo term; exit 3" TERM; while :; do sleep 0.1; done')
+for i in $(seq 50); do podman logs $id | grep -q started && break; sleep 0.1; done
+podman stop -t 5 $id >/dev/null; podman inspect -f '{{.State.ExitCode}}' $id; podman logs $id; podman rm $id >/dev/null
+
+### exec
+podman run -d --name ex --network none busybox sleep 1000 >/dev/null
+podman exec ex sh -c 'echo in; exit 5'; echo $?
+podman exec -u 1000 -w /tmp -e A=b ex sh -c 'id -u; pwd; echo $A'
+podman exec ex /no/such >/dev/null 2>&1; echo $?
+script -qec "podman $global exec -it ex sh -c 'tty; sleep 0.3'" /dev/null </dev/null | sed 's/\^@//; s/\r//'
+podman rm -f -t 0 ex >/dev/null
+
+### top
+podman run -d --name tp --network none busybox sh -c 'echo started-here; sleep 1000; true' >/dev/null
+podman top tp | grep -c started-here
+podman rm -f -t 0 tp >/dev/null
+
+### stats
+podman run -d --name ss --network none busybox sleep 1000 >/dev/null
+podman stats --no-stream --format '{{.MemUsage}}' ss | grep -cE '^[1-9][0-9.]*[kM]B'
+podman rm -f -t 0 ss >/dev/null
+
+### pause
+podman run -d --name pa --network none busybox sleep 1000 >/dev/null
+podman pause pa >/dev/null; podman inspect -f '{{.State.Status}}' pa
+podman unpause pa >/dev/null; podman inspect -f '{{.State.Status}}' pa
+podman rm -f -t 0 pa >/dev/null
+
+### update
+podman run -d --name up --network none busybox sleep 1000 >/dev/null
+podman update --memory 64m --cpus .5 up >/dev/null; echo $?
+podman rm -f -t 0 up >/dev/null
+
+### files-in-and-out
+podman run -d --name cp --network none busybox sleep 1000 >/dev/null
+echo v >p-in; podman cp p-in cp:/tmp/cpf; podman exec cp cat /tmp/cpf
+podman exec cp sh -c 'echo w >/w'; podman cp cp:/w - | tar -xO; podman diff cp | grep -v /run | sort
+podman rm -f -t 0 cp >/dev/null
+
+### start-again-and-kill
+podman create --name again --network none busybox sh -c 'echo run; sleep 100' >/dev/null
+podman start again; podman kill again; podman wait again; podman start again; podman rm -f -t 0 again >/dev/null; echo $?
+
+### volumes
+mkdir -p pv; echo v >pv/f
+run -v "$LAB/pv:/v:ro" busybox sh -c 'exec 2>&1; cat /v/f; touch /v/g'
+run -v "$LAB/pv:/v" busybox sh -c 'cat /v/f >/v/g'; cat pv/g
+
+### user-namespace
+run --uidmap 0:100000:65536 --gidmap 0:100000:65536 busybox sh -c 'cat /proc/self/uid_map | tr -s " "; id -u'
+
+### privileged
+run --privileged busybox true
+
+### healthcheck
+podman run -d --name he --network none --health-cmd 'test -f /etc/passwd' --health-interval disable busybox sleep 100 >/dev/null
+podman healthcheck run he; echo $?
+podman rm -f -t 0 he >/dev/null
+
+### pod
+podman pod create --name pq --network none --infra-image localhost/busybox --infra-command '/bin/sleep 1000' --share ipc,uts >/dev/null
+podman run --rm --pod pq busybox echo in the pod
+podman pod rm -f -t 0 pq >/dev/null
+
+### build
+mkdir -p pb; printf 'FROM busybox\nRUN echo built >/b\nCMD cat /b\n' >pb/Dockerfile
+podman build -q --no-cache --network none --isolation oci -t pb1 pb >/dev/null; echo $?
+run pb1

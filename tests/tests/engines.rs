@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Container engines drive us as they drive runc: each script must do the same with either runtime.
+//!
+//! Scripts are in `tests/engines/<engine>.sh`; what an engine needs before them, and what stands before
+//! each, is here. Named differences, each with a reason, are in `tests/engines/expect.toml`; one that has
+//! gone fails the run. Needs root and Debian's `docker.io`, `containerd`, `podman`, `runc` and
+//! `busybox-static`; engines that are not installed are named and left out, except in CI.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, OnceLock},
+};
+
+use anyhow::{Context, Result, bail};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tests::{
+    lab::Lab,
+    script::{self, Case, Expected},
+};
+
+/// A container engine.
+struct Engine {
+    name: &'static str,
+    /// Programs that must be there.
+    needs: &'static [&'static str],
+    /// Starts it, in the lab's directory.
+    setup: &'static str,
+    /// What each script begins with.
+    prelude: &'static str,
+}
+
+/// A root file system of busybox, in `root`.
+const ROOT: &str = r#"
+set -e
+mkdir -p root/bin root/dev root/etc root/home root/proc root/root root/run root/sys root/tmp root/var
+chmod 1777 root/tmp
+cp "$(command -v busybox)" root/bin/busybox
+for name in $(busybox --list); do [ $name = busybox ] || ln -sf busybox root/bin/$name; done
+printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home:/bin/sh\n' >root/etc/passwd
+printf 'root:x:0:\nuser:x:1000:\n' >root/etc/group
+"#;
+
+const ENGINES: [Engine; 3] = [
+    Engine {
+        name: "docker",
+        needs: &["dockerd", "docker", "containerd", "busybox", "runc"],
+        setup: r#"
+            printf '{"runtimes": {"ours": {"path": "%s"}}, "default-runtime": "ours"}' "$RUNTIME" >daemon.json
+            dockerd --config-file daemon.json --data-root "$PWD/data" --exec-root "$PWD/exec" --pidfile pid \
+                --iptables=false --ip6tables=false --bridge=none --cgroup-parent "/$(basename "$PWD")" \
+                -H "unix://$PWD/sock" >daemon.log 2>&1 &
+            export DOCKER_HOST=unix://$PWD/sock
+            for i in $(seq 60); do docker version >/dev/null 2>&1 && break; sleep 0.5; done
+            tar -C root -c . | docker import - busybox || { tail -n 5 daemon.log; exit 1; }"#,
+        prelude: r#"
+            cd "$LAB"; export DOCKER_HOST=unix://$LAB/sock
+            run() { docker run --rm --network none "$@"; }
+            until_ends() { for i in $(seq 100); do [ "$(docker inspect -f '{{.State.Running}}' "$1")" = false ] && return; sleep 0.1; done; return 1; }"#,
+    },
+    Engine {
+        name: "ctr",
+        needs: &["containerd", "containerd-shim-runc-v2", "ctr", "busybox", "runc"],
+        setup: r#"
+            printf 'version = 2\nroot = "%s/data"\nstate = "%s/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "%s/sock"\n' \
+                "$PWD" "$PWD" "$PWD" >config.toml
+            containerd -c config.toml >daemon.log 2>&1 &
+            for i in $(seq 60); do ctr -a "$PWD/sock" version >/dev/null 2>&1 && exit 0; sleep 0.5; done
+            tail -n 5 daemon.log; exit 1"#,
+        prelude: r#"
+            cd "$LAB"; export CONTAINERD_ADDRESS=$LAB/sock CONTAINERD_NAMESPACE=$(basename "$LAB")
+            run() { ctr run --runc-binary "$RUNTIME" --env PATH=/bin "${flags[@]}" --rootfs "$@"; }
+            start() { run -d "$LAB/root" "$@"; }
+            flags=(--rm)"#,
+    },
+    Engine {
+        name: "podman",
+        needs: &["podman", "conmon", "busybox", "runc"],
+        setup: r#"
+            mkdir etc
+            printf '[containers]\ndefault_ulimits = ["nofile=1024:4096", "nproc=4096:8192"]\n[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n' >etc/containers.conf
+            export CONTAINERS_CONF=$PWD/etc/containers.conf
+            tar -C root -c . | podman --root "$PWD/data" --runroot "$PWD/run" import - busybox"#,
+        prelude: r#"
+            cd "$LAB"; export CONTAINERS_CONF=$LAB/etc/containers.conf PODMAN_IGNORE_CGROUPSV1_WARNING=1
+            global="--root $LAB/data --runroot $LAB/run --runtime $RUNTIME"
+            podman() {
+                local parent=--cgroup-parent=/$(basename "$LAB")
+                case "$1 $2" in
+                "pod create") shift 2; set -- pod create $parent "$@" ;;
+                run* | create*) set -- "$1" $parent "${@:2}" ;;
+                esac
+                command podman $global "$@"
+            }
+            run() { podman run --rm --network none "$@"; }"#,
+    },
+];
+
+/// One engine with one runtime.
+struct Bench {
+    engine: &'static Engine,
+    runtime: PathBuf,
+    lab: OnceLock<Result<Lab, String>>,
+}
+
+impl Bench {
+    fn new(engine: &'static Engine, runtime: &Path) -> Bench {
+        Bench { engine, runtime: runtime.to_owned(), lab: OnceLock::new() }
+    }
+
+    fn run(&self, script: &str) -> Result<script::Outcome, Failed> {
+        let lab = self.lab.get_or_init(|| {
+            let setup = format!("{ROOT}\n{}", self.engine.setup);
+            Lab::open(&self.runtime, &setup, self.engine.prelude).map_err(|e| format!("{e:#}"))
+        });
+        let lab = lab.as_ref().map_err(Failed::from)?;
+        let mut outcome = lab.run(&self.runtime, script).map_err(|e| format!("{e:#}"))?;
+        // Engines put their own and the runtime's names into it: a script shows what matters.
+        outcome.stderr.clear();
+        Ok(outcome)
+    }
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::from_args();
+    let is_required = std::env::var_os("CI").is_some();
+    if !nix::unistd::Uid::effective().is_root() {
+        if is_required {
+            bail!("the engines' test is required in CI and needs root");
+        }
+        eprintln!("engines: needs root: nothing was run");
+        libtest_mimic::run(&arguments, Vec::new()).exit();
+    }
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("engines");
+    let ours = tests::runsc()?;
+    let mut trials = Vec::new();
+    let mut all: Vec<(Arc<[Bench; 2]>, Vec<Case>)> = Vec::new();
+    for engine in &ENGINES {
+        if let Some(missing) = engine.needs.iter().find(|program| find(program).is_none()) {
+            if is_required {
+                bail!("{}: {missing} is required in CI", engine.name);
+            }
+            eprintln!("engines: {}: {missing} is not installed: nothing was run", engine.name);
+            continue;
+        }
+        let runc = find("runc").context("runc")?;
+        let benches = Arc::new([Bench::new(engine, &runc), Bench::new(engine, &ours)]);
+        all.push((benches, script::read_cases(&here.join(format!("{}.sh", engine.name)))?));
+    }
+    let cases = all.iter().flat_map(|(_, cases)| cases);
+    let expected = Arc::new(Expected::read(&here.join("expect.toml"), cases)?);
+    for (benches, cases) in all {
+        let engine = benches[0].engine.name;
+        for case in cases {
+            let (benches, expected) = (Arc::clone(&benches), Arc::clone(&expected));
+            trials.push(Trial::test(format!("{engine}::{}", case.name), move || {
+                let [oracle, ours] = &*benches;
+                let (oracle, ours) = (oracle.run(&case.script)?, ours.run(&case.script)?);
+                let verdict = expected.judge(engine, &case.name, &oracle, &ours);
+                Ok(verdict.map_err(|error| format!("{error:#}"))?)
+            }));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    conclusion.exit()
+}
+
+/// The program of this name.
+fn find(name: &str) -> Option<PathBuf> {
+    let output = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().ok()?;
+    let path = String::from_utf8(output.stdout).ok()?;
+    (!path.trim().is_empty()).then(|| PathBuf::from(path.trim()))
+}
