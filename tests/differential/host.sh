@@ -20,6 +20,7 @@ exec unshare --mount --pid --fork --kill-child --ipc --uts bash -ec '
   ln -s pts/ptmx dev/ptmx; ln -s /proc/self/fd dev/fd
   ln -s /proc/self/fd/0 dev/stdin; ln -s /proc/self/fd/1 dev/stdout; ln -s /proc/self/fd/2 dev/stderr
   # Signals that whoever runs the test ignores (or its libc: 32 and 33) are nothing of the case.
-  exec chroot . /usr/bin/perl -e "\$default = pack(q(x32)); syscall(13, \$_, \$default, 0, 8) for 1 .. 64; exec @ARGV" \
+  # So are its open files.
+  exec chroot . /usr/bin/perl -MPOSIX -e "POSIX::close(\$_) for 3 .. 255; \$default = pack(q(x32)); syscall(13, \$_, \$default, 0, 8) for 1 .. 64; exec @ARGV" \
     /usr/bin/env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb LANG=C.UTF-8 \
     /bin/bash -c "$script" </dev/null'
