@@ -29,7 +29,7 @@ use sentry::{
         FileDescription, FileKind, permission,
         record_lock::{self, Holder, LockKind, RecordLock},
     },
-    wait::Ready,
+    wait::{Cut, Ready},
 };
 
 /// The flags that F_SETFL changes.
@@ -414,7 +414,13 @@ pub fn ioctl(cx: &mut Current, fd: Fd, op: IoctlRequest, arg: UserAddr) -> SysRe
             let fd = cx.install(peer, flags.contains(OpenFlags::CLOEXEC))?;
             return u64::try_from(fd.0).map_err(|_| Errno::EMFILE.into());
         }
-        _ => return Ok(file.ops().ioctl(cx, op.0, arg.raw())?),
+        _ => {
+            // A terminal stops its background processes; the call is made again when they go on.
+            return match file.ops().ioctl(cx, op.0, arg.raw()) {
+                Err(Errno::EINTR) => Err(Cut::Interrupted).or_restart(Restart::IfSaRestart),
+                answer => Ok(answer?),
+            };
+        }
     }
     Ok(0)
 }

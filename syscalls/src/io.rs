@@ -19,7 +19,7 @@ use sentry::{
     io::{Sink, SliceSink, SliceSource, Source},
     kernel::{OrRestart, Restart, SysResult},
     task::Current,
-    vfs::{FileDescription, FileKind, Lookup, SeekFrom, WriteOptions, attributes},
+    vfs::{Direction, FileDescription, FileKind, Lookup, SeekFrom, WriteOptions, attributes},
     wait::{Cut, Ready, Try},
 };
 
@@ -58,6 +58,7 @@ fn read_into(
     position: Position,
     flags: RwFlags,
 ) -> SysResult<usize> {
+    file.ops().admit(cx, Direction::Read).or_restart(Restart::IfSaRestart)?;
     let mut op = || match position {
         None => file.read(sink),
         Some(offset) => file.pread(sink, offset),
@@ -86,6 +87,7 @@ pub(crate) fn write_from(
         sync: flags.intersects(RwFlags::SYNC | RwFlags::DSYNC),
         keeps_set_id: cx.creds().has(Capabilities::FSETID),
     };
+    file.ops().admit(cx, Direction::Write).or_restart(Restart::IfSaRestart)?;
     let mut done = 0;
     loop {
         let mut op = || match position {

@@ -10,7 +10,7 @@ use abi::{SigInfo, Signal};
 
 use super::Kernel;
 use crate::{
-    fs::devpts::JobControl,
+    fs::devpts::{self, JobControl, Leaving},
     sync::{Mutex, levels},
     task::Sender,
     time::{Clock, Setting, Timer},
@@ -19,6 +19,26 @@ use crate::{
 /// The kernel as terminals see it.
 #[derive(Debug)]
 pub(super) struct Jobs(pub(super) Weak<Kernel>);
+
+impl Kernel {
+    /// The process `pid` ends. If it leads a session, its terminal is free again, and whoever was in the
+    /// foreground is told (`disassociate_ctty()`).
+    pub(crate) fn leave_terminal(self: &Arc<Self>, pid: i32) {
+        let (terminal, hung_up_group) = {
+            let mut tasks = self.tasks();
+            let leads = tasks.process(pid).is_some_and(|process| process.session == pid);
+            let Some(session) = tasks.session_mut(pid).filter(|_| leads) else { return };
+            (session.terminal, std::mem::take(&mut session.hung_up_group))
+        };
+        if let Some(terminal) = terminal.and_then(devpts::find) {
+            terminal.leave_session(pid, Leaving::Exit);
+        } else if hung_up_group > 0 {
+            let jobs = Jobs(self.weak());
+            jobs.signal_group(hung_up_group, Signal::SIGHUP);
+            jobs.signal_group(hung_up_group, Signal::SIGCONT);
+        }
+    }
+}
 
 /// What is to be done once, and the timer that will do it.
 type Pending = Mutex<(Option<Box<dyn FnOnce() + Send>>, Option<Arc<Timer>>), levels::Leaf>;
@@ -38,7 +58,15 @@ impl JobControl for Jobs {
         }
     }
 
-    fn hang_up(&self, session: i32, terminal: u64) {
+    fn take_away(&self, session: i32, terminal: u64) {
+        let Some(kernel) = self.0.upgrade() else { return };
+        let mut tasks = kernel.tasks();
+        if let Some(left) = tasks.session_mut(session).filter(|s| s.terminal == Some(terminal)) {
+            left.terminal = None;
+        }
+    }
+
+    fn hang_up(&self, session: i32, terminal: u64, foreground: i32) {
         let Some(kernel) = self.0.upgrade() else { return };
         let leader = {
             let mut tasks = kernel.tasks();
@@ -47,6 +75,7 @@ impl JobControl for Jobs {
                 return;
             }
             left.terminal = None;
+            left.hung_up_group = foreground;
             tasks.process(session).map(|process| Arc::clone(&process.group))
         };
         if let Some(leader) = leader {

@@ -153,7 +153,7 @@ impl TaskView for OneTask {
             numbers.parent = entry.parent;
             numbers.group = entry.process_group;
             numbers.session = entry.session;
-            tasks.session(entry.session).and_then(|session| session.terminal)
+            tasks.terminal_of(process)
         };
         if let Some(terminal) = terminal.and_then(crate::fs::devpts::find) {
             numbers.terminal = u32::try_from(terminal.device()).unwrap_or(0);

@@ -74,15 +74,27 @@ impl Caller for Current {
     }
 
     fn controlling_terminal(&self) -> Option<u64> {
-        let tasks = self.kernel.tasks();
-        let process = tasks.process(self.task.pid())?;
-        tasks.session(process.session)?.terminal
+        self.kernel.tasks().terminal_of(self.task.pid())
     }
 
-    fn set_controlling_terminal(&mut self, terminal: Option<u64>) -> Result<(), Errno> {
+    fn set_controlling_terminal(&mut self, terminal: u64) -> Result<(), Errno> {
         let mut tasks = self.kernel.tasks();
         let session = tasks.process(self.task.pid()).ok_or(Errno::ESRCH)?.session;
-        tasks.session_mut(session).ok_or(Errno::ESRCH)?.terminal = terminal;
+        let session = tasks.session_mut(session).ok_or(Errno::ESRCH)?;
+        session.terminal = Some(terminal);
+        // As on Linux only the leader, who takes it, has it; others keep having none.
+        let leader = self.task.pid();
+        session.without_terminal =
+            session.members.iter().copied().filter(|pid| *pid != leader).collect();
         Ok(())
+    }
+
+    fn give_controlling_terminal_up(&mut self) {
+        let pid = self.task.pid();
+        let mut tasks = self.kernel.tasks();
+        let Some(session) = tasks.process(pid).map(|process| process.session) else { return };
+        if let Some(session) = tasks.session_mut(session) {
+            session.without_terminal.insert(pid);
+        }
     }
 }

@@ -105,6 +105,7 @@ pub(crate) fn leave(mut cx: Current, status: i32) {
     }
     if group.threads().is_empty() {
         kernel.ipc().process_ended(group.pid());
+        kernel.leave_terminal(group.pid());
     }
     bury(&kernel, &task, status);
     // A thread that executes a program waits for the others to be gone for good.

@@ -56,6 +56,10 @@ pub struct Session {
     pub members: BTreeSet<i32>,
     /// Its controlling terminal, by identity.
     pub terminal: Option<u64>,
+    /// Members that gave the terminal up for themselves (`TIOCNOTTY`), and children they had since.
+    pub without_terminal: BTreeSet<i32>,
+    /// The process group that was in the foreground of a terminal which is gone (`tty_old_pgrp`).
+    pub hung_up_group: i32,
 }
 
 /// Everybody.
@@ -168,7 +172,11 @@ impl TaskTable {
             parent.children.insert(pid);
         }
         self.process_groups.entry(process.process_group).or_default().insert(pid);
-        self.sessions.entry(process.session).or_default().members.insert(pid);
+        let session = self.sessions.entry(process.session).or_default();
+        session.members.insert(pid);
+        if session.without_terminal.contains(&process.parent) {
+            session.without_terminal.insert(pid);
+        }
         self.processes.insert(pid, process);
     }
 
@@ -208,6 +216,7 @@ impl TaskTable {
     fn leave_session(&mut self, pid: i32, id: i32) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.members.remove(&pid);
+            session.without_terminal.remove(&pid);
             if session.members.is_empty() {
                 self.sessions.remove(&id);
             }
@@ -246,6 +255,12 @@ impl TaskTable {
         if let Some(new) = self.processes.get_mut(&parent) {
             new.children.insert(child);
         }
+    }
+
+    /// The identity of a process's controlling terminal.
+    pub fn terminal_of(&self, pid: i32) -> Option<u64> {
+        let session = self.session(self.process(pid)?.session)?;
+        session.terminal.filter(|_| !session.without_terminal.contains(&pid))
     }
 
     /// Whether a process group is orphaned (setpgid(2)): no member, but for `leaving`, has a live parent

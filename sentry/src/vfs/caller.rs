@@ -37,8 +37,11 @@ pub trait Caller {
     /// The controlling terminal of the caller's session, by its identity.
     fn controlling_terminal(&self) -> Option<u64>;
 
-    /// Makes the terminal the controlling one of the caller's session (`None`: gives it up).
-    fn set_controlling_terminal(&mut self, terminal: Option<u64>) -> Result<(), Errno>;
+    /// Makes the terminal the controlling one of the caller's session, which the caller leads.
+    fn set_controlling_terminal(&mut self, terminal: u64) -> Result<(), Errno>;
+
+    /// The caller alone has no controlling terminal any more.
+    fn give_controlling_terminal_up(&mut self);
 }
 
 /// Numbers of the calling process.

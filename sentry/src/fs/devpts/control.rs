@@ -13,7 +13,7 @@ use abi::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::terminal::Terminal;
+use super::terminal::{Leaving, Terminal};
 use crate::{
     vfs::{Caller, Direction},
     wait::Cut,
@@ -290,7 +290,7 @@ pub(super) fn adopt(terminal: &Arc<Terminal>, caller: &mut dyn Caller) {
     state.session = Some(job.session);
     state.foreground = job.group;
     drop(state);
-    if let Err(errno) = caller.set_controlling_terminal(Some(terminal.identity())) {
+    if let Err(errno) = caller.set_controlling_terminal(terminal.identity()) {
         tracing::debug!(%errno, "a session leader could not take its terminal");
         terminal.lock().session = None;
     }
@@ -316,23 +316,24 @@ fn take_session(
         if argument != 1 || !may_steal {
             return Err(Errno::EPERM);
         }
-        terminal.jobs().hang_up(previous, terminal.identity());
+        terminal.jobs().take_away(previous, terminal.identity());
     }
     {
         let mut state = terminal.lock();
         state.session = Some(job.session);
         state.foreground = job.group;
     }
-    caller.set_controlling_terminal(Some(terminal.identity()))
+    caller.set_controlling_terminal(terminal.identity())
 }
 
 /// `TIOCNOTTY`.
 fn give_up(terminal: &Arc<Terminal>, caller: &mut dyn Caller) -> Result<(), Errno> {
     own_terminal(terminal, caller)?;
     let job = caller.job();
-    caller.set_controlling_terminal(None)?;
     if job.is_session_leader {
-        terminal.leave_session(job.session);
+        terminal.leave_session(job.session, Leaving::GivingUp);
+    } else {
+        caller.give_controlling_terminal_up();
     }
     Ok(())
 }

@@ -274,7 +274,7 @@ mod tests {
         creds::Credentials,
         fs::devpts::{JobControl, Slave},
         io::{SliceSink, SliceSource},
-        vfs::{FileOps, Inode},
+        vfs::FileOps,
         wait::{Ready, Try},
     };
 
@@ -283,7 +283,8 @@ mod tests {
 
     impl JobControl for NoJobs {
         fn signal_group(&self, _group: i32, _signal: Signal) {}
-        fn hang_up(&self, _session: i32, _terminal: u64) {}
+        fn take_away(&self, _session: i32, _terminal: u64) {}
+        fn hang_up(&self, _session: i32, _terminal: u64, _foreground: i32) {}
         fn call_at(&self, _at: Instant, _action: Box<dyn FnOnce() + Send>) {}
     }
 

@@ -16,7 +16,7 @@ pub use filesystem::{Devpts, Options, find};
 pub use line::{Effect, Input, LineDiscipline};
 pub use peer::{beside, open_peer};
 pub use relay::relay;
-pub use terminal::{JobControl, Terminal};
+pub use terminal::{JobControl, Leaving, Terminal};
 
 /// The device number of slave `index` (major 136).
 fn slave_device(index: u32) -> u64 {

@@ -32,12 +32,24 @@ pub trait JobControl: Send + Sync + fmt::Debug {
     /// Sends `signal` to process group `group`; nobody there is fine.
     fn signal_group(&self, group: i32, signal: Signal);
 
-    /// The terminal of `session` is gone: its leader gets `SIGHUP` and `SIGCONT`, and no task of it has
-    /// a controlling terminal any more.
-    fn hang_up(&self, session: i32, terminal: u64);
+    /// No task of `session` has a controlling terminal any more.
+    fn take_away(&self, session: i32, terminal: u64);
+
+    /// As [`take_away`](JobControl::take_away), for the terminal is gone: the session's leader gets
+    /// `SIGHUP` and `SIGCONT`, and the group in the foreground when the leader ends.
+    fn hang_up(&self, session: i32, terminal: u64, foreground: i32);
 
     /// Calls `action` at about `at`, once. It must not block.
     fn call_at(&self, at: Instant, action: Box<dyn FnOnce() + Send>);
+}
+
+/// How a session's leader leaves its terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    /// It ends.
+    Exit,
+    /// It gives the terminal up (`TIOCNOTTY`).
+    GivingUp,
 }
 
 pub(super) struct State {
@@ -176,31 +188,29 @@ impl Terminal {
             state.is_hung_up = true;
             (state.session.take(), std::mem::take(&mut state.foreground))
         };
-        self.hang_up_session(session, foreground);
+        if let Some(session) = session {
+            self.jobs.hang_up(session, self.identity(), foreground);
+        }
         self.slave_queue.notify(Ready::all());
     }
 
-    /// `TIOCNOTTY` by the leader, its exit, or a hang-up.
-    pub(super) fn hang_up_session(&self, session: Option<i32>, foreground: i32) {
-        if let Some(session) = session {
-            self.jobs.hang_up(session, self.identity());
-            if foreground > 0 {
-                self.jobs.signal_group(foreground, Signal::SIGHUP);
-                self.jobs.signal_group(foreground, Signal::SIGCONT);
-            }
-        }
-    }
-
     /// The session's leader has exited or given the terminal up.
-    pub fn leave_session(&self, session: i32) {
-        let left = {
+    pub fn leave_session(&self, session: i32, how: Leaving) {
+        let foreground = {
             let mut state = self.lock();
             if state.session != Some(session) {
                 return;
             }
-            (state.session.take(), std::mem::take(&mut state.foreground))
+            state.session = None;
+            std::mem::take(&mut state.foreground)
         };
-        self.hang_up_session(left.0, left.1);
+        if foreground > 0 {
+            self.jobs.signal_group(foreground, Signal::SIGHUP);
+            if how == Leaving::GivingUp {
+                self.jobs.signal_group(foreground, Signal::SIGCONT);
+            }
+        }
+        self.jobs.take_away(session, self.identity());
     }
 
     // ---- The master's side.

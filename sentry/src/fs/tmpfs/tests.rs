@@ -54,9 +54,10 @@ impl Caller for Nobody {
     fn controlling_terminal(&self) -> Option<u64> {
         None
     }
-    fn set_controlling_terminal(&mut self, _terminal: Option<u64>) -> Result<(), Errno> {
+    fn set_controlling_terminal(&mut self, _terminal: u64) -> Result<(), Errno> {
         Err(Errno::EPERM)
     }
+    fn give_controlling_terminal_up(&mut self) {}
 }
 
 struct World {

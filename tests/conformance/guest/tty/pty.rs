@@ -158,6 +158,173 @@ pub fn opening_takes_the_terminal() {
     });
 }
 
+/// What a background process group does to its terminal stops it, and is done when it goes on in front.
+pub fn background_changes() {
+    let (master, slave) = open();
+    kit::in_child(|| {
+        sys!(setsid).ok();
+        sys!(ioctl, slave, libc::TIOCSCTTY, 0).ok();
+        let own = sys!(getpid).ok() as i32;
+        let mut termios: libc::termios = unsafe { std::mem::zeroed() };
+        sys!(ioctl, slave, libc::TCGETS, &raw mut termios).ok();
+        let steps: [(&str, &dyn Fn() -> i64); 4] = [
+            ("settings", &|| sys!(ioctl, slave, libc::TCSETS, &raw const termios).0),
+            ("foreground", &|| {
+                let mine = sys!(getpid).ok() as i32;
+                sys!(ioctl, slave, libc::TIOCSPGRP, &raw const mine).0
+            }),
+            ("write", &|| sys!(write, slave, &b"w"[..], 1).0),
+            ("writev", &|| {
+                let iov = libc::iovec { iov_base: b"v".as_ptr() as *mut _, iov_len: 1 };
+                sys!(writev, slave, &raw const iov, 1).0
+            }),
+        ];
+        for (name, step) in steps {
+            let child = kit::fork(|| {
+                sys!(setpgid, 0, 0).ok();
+                unsafe { libc::signal(libc::SIGTTOU, libc::SIG_DFL) };
+                i32::try_from(step() + 40).unwrap_or(99)
+            });
+            let mut status = 0;
+            sys!(wait4, child, &raw mut status, libc::WUNTRACED, 0).ok();
+            show!(name, kit::status(status));
+            if libc::WIFSTOPPED(status) {
+                unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
+                sys!(ioctl, slave, libc::TIOCSPGRP, &raw const child).ok();
+                sys!(kill, child, libc::SIGCONT).ok();
+                show!("went on", kit::status(kit::wait_for(child)));
+            }
+            sys!(ioctl, slave, libc::TIOCSPGRP, &raw const own).ok();
+            change(slave, |t| t.c_lflag |= libc::TOSTOP);
+        }
+        // Who ignores or blocks the signal may write, but not read; an orphan may do neither.
+        let child = kit::fork(|| {
+            sys!(setpgid, 0, 0).ok();
+            unsafe { libc::signal(libc::SIGTTIN, libc::SIG_IGN) };
+            let mut buf = [0u8; 4];
+            show!("ignoring write", sys!(write, slave, &b"w"[..], 1));
+            show!("ignoring read", sys!(read, slave, &mut buf[..], 4));
+            0
+        });
+        kit::wait_for(child);
+        0
+    });
+    show!("output", drain(master));
+}
+
+/// Tells `w` when SIGHUP comes, for a second at most.
+fn await_hang_up(w: i32) -> i32 {
+    use std::sync::atomic::{AtomicI32, Ordering};
+    static SEEN: AtomicI32 = AtomicI32::new(0);
+    extern "C" fn note(_: i32) {
+        SEEN.fetch_add(1, Ordering::SeqCst);
+    }
+    kit::handle(libc::SIGHUP, note, 0);
+    sys!(write, w, &b"r"[..], 1).ok();
+    for _ in 0..100 {
+        if SEEN.load(Ordering::SeqCst) > 0 {
+            sys!(write, w, &b"h"[..], 1).ok();
+            return 0;
+        }
+        kit::sleep_ms(10);
+    }
+    sys!(write, w, &b"n"[..], 1).ok();
+    0
+}
+
+/// A process group of its own in the foreground of `slave`, which waits for SIGHUP; `r` says so.
+fn foreground_job(slave: i32, r: i32, w: i32) -> i32 {
+    unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
+    let job = kit::fork(|| {
+        sys!(setpgid, 0, 0).ok();
+        let own = sys!(getpid).ok() as i32;
+        sys!(ioctl, slave, libc::TIOCSPGRP, &raw const own).ok();
+        await_hang_up(w)
+    });
+    sys!(read, r, [0u8; 1].as_mut_ptr(), 1).ok();
+    job
+}
+
+fn heard(r: i32) -> String {
+    let mut byte = [0u8; 1];
+    let ret = sys!(read, r, byte.as_mut_ptr(), 1);
+    format!("{ret} {}", char::from(byte[0]))
+}
+
+pub fn a_leaders_exit_frees_the_terminal() {
+    let (master, slave) = open();
+    let (r, w) = kit::pipe();
+    for round in 0..2 {
+        kit::in_child(|| {
+            sys!(setsid).ok();
+            show!("round", round);
+            show!("taken", sys!(ioctl, slave, libc::TIOCSCTTY, 0));
+            foreground_job(slave, r, w);
+            0
+        });
+        show!("the foreground", heard(r));
+        let mut session = 0i32;
+        show!("session", sys!(ioctl, master, libc::TIOCGSID, &raw mut session));
+        show!("group", sys!(ioctl, master, libc::TIOCGPGRP, &raw mut session));
+        show!("number", session);
+    }
+    write(slave, "still works");
+    show!("output", drain(master));
+}
+
+/// The leader is told at once, the foreground when the leader ends.
+pub fn a_closed_master_hangs_up_in_two_steps() {
+    let (master, slave) = open();
+    let (r, w) = kit::pipe();
+    let (leader_r, leader_w) = kit::pipe();
+    let leader = kit::fork(|| {
+        kit::close(&[master]);
+        sys!(setsid).ok();
+        sys!(ioctl, slave, libc::TIOCSCTTY, 0).ok();
+        foreground_job(slave, r, w);
+        await_hang_up(leader_w);
+        kit::sleep_ms(300);
+        0
+    });
+    heard(leader_r);
+    kit::close(&[master]);
+    show!("leader", heard(leader_r));
+    let mut poll = libc::pollfd { fd: r, events: libc::POLLIN, revents: 0 };
+    show!("not the foreground yet", sys!(poll, &raw mut poll, 1, 100));
+    show!("leader's end", kit::status(kit::wait_for(leader)));
+    show!("the foreground", heard(r));
+}
+
+pub fn giving_the_terminal_up() {
+    let (master, slave) = open();
+    let (r, w) = kit::pipe();
+    kit::in_child(|| {
+        sys!(setsid).ok();
+        sys!(ioctl, slave, libc::TIOCSCTTY, 0).ok();
+        kit::in_child(|| {
+            let has = || sys!(open, c"/dev/tty", libc::O_RDWR, 0).is_ok();
+            show!("inherited", has());
+            show!("a member's", sys!(ioctl, slave, libc::TIOCNOTTY));
+            show!("gone for it", has());
+            kit::in_child(|| {
+                show!("and its child", has());
+                0
+            });
+            0
+        });
+        show!("still the leader's", sys!(open, c"/dev/tty", libc::O_RDWR, 0).is_ok());
+        foreground_job(slave, r, w);
+        show!("up", sys!(ioctl, slave, libc::TIOCNOTTY));
+        show!("the foreground", heard(r));
+        show!("/dev/tty", sys!(open, c"/dev/tty", libc::O_RDWR, 0));
+        show!("again", sys!(ioctl, slave, libc::TIOCNOTTY));
+        show!("back", sys!(ioctl, slave, libc::TIOCSCTTY, 0));
+        0
+    });
+    write(slave, "still works");
+    show!("output", drain(master));
+}
+
 pub fn raw_mode() {
     let (master, slave) = open();
     change(slave, |t| unsafe { libc::cfmakeraw(t) });
