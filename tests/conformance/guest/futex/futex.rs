@@ -148,8 +148,11 @@ pub fn priority_inheritance() {
     let other = thread::spawn(|| {
         show!("try", sys!(futex, at(&WORD), TRYLOCK_PI | PRIVATE, 0, 0, 0, 0));
         show!("not the owner", sys!(futex, at(&WORD), UNLOCK_PI | PRIVATE, 0, 0, 0, 0));
-        sys!(futex, at(&WORD), LOCK_PI | PRIVATE, 0, 0, 0, 0).0
     });
+    // Joined first: the attempt alone may set the waiters' bit.
+    other.join().unwrap();
+    let other = thread::spawn(|| sys!(futex, at(&WORD), LOCK_PI | PRIVATE, 0, 0, 0, 0).0);
+    kit::sleep_ms(20);
     kit::until("the waiter", || WORD.load(Ordering::SeqCst) & 0x8000_0000 != 0);
     show!("unlock", sys!(futex, at(&WORD), UNLOCK_PI | PRIVATE, 0, 0, 0, 0));
     show!("handed over", other.join().unwrap());
