@@ -30,9 +30,9 @@ pub fn unshare(cx: &mut Current, flags: CloneFlags) -> SysResult {
     {
         return Err(Errno::EPERM.into());
     }
-    // DIFFERS: of the namespaces only UTS ones can be made; a kernel built without the others answers
-    // so.
-    if flags.intersects(namespaces.difference(F::NEWUTS)) {
+    // DIFFERS: of the namespaces only UTS and mount ones can be made; a kernel built without the others
+    // answers so.
+    if flags.intersects(namespaces.difference(F::NEWUTS | F::NEWNS)) {
         return Err(Errno::EINVAL.into());
     }
     cx.unshare(flags);

@@ -291,7 +291,7 @@ macro_rules! with_table {
                 [245 / 185] mq_getsetattr in msg (mqdes: Fd, newattr: UserIn<MqAttr>, oldattr: UserOut<MqAttr>) Planned;
 
                 // tasks born, changed, awaited, gone
-                [56 / 220] clone in task (flags: CloneFlags, stack: UserAddr, parent_tid: UserOut<i32>, child_tid: UserOut<i32>, tls: u64) Partial("of namespaces only UTS");
+                [56 / 220] clone in task (flags: CloneFlags, stack: UserAddr, parent_tid: UserOut<i32>, child_tid: UserOut<i32>, tls: u64) Partial("of namespaces only UTS and mount");
                 [57 / -] fork in task () Full;
                 [58 / -] vfork in task () Full;
                 [59 / 221] execve in task (path: UserCStr, argv: UserIn<UserCStr>, envp: UserIn<UserCStr>) Full;
@@ -305,7 +305,7 @@ macro_rules! with_table {
                 [322 / 281] execveat in task (dirfd: DirFd, path: UserCStr, argv: UserIn<UserCStr>, envp: UserIn<UserCStr>, flags: AtFlags) Full;
                 [334 / 293] rseq in task (rseq: UserInOut<Rseq>, rseq_len: u32, flags: u32, sig: u32) Planned;
                 [434 / 434] pidfd_open in task (pid: Pid, flags: PidfdFlags) Partial("not of a thread alone");
-                [435 / 435] clone3 in task (cl_args: UserIn<CloneArgs>, size: usize) Partial("of namespaces only UTS; no cgroups");
+                [435 / 435] clone3 in task (cl_args: UserIn<CloneArgs>, size: usize) Partial("of namespaces only UTS and mount; no cgroups");
                 [438 / 438] pidfd_getfd in task (pidfd: Fd, targetfd: Fd, flags: u32) Full;
 
                 // who a task is
@@ -410,7 +410,7 @@ macro_rules! with_table {
                 [317 / 277] seccomp in seccomp (op: SeccompOperation, flags: u32, args: UserAddr) Partial("no user notification: NEW_LISTENER is EINVAL");
 
                 // namespaces
-                [272 / 97] unshare in namespace (flags: CloneFlags) Partial("of namespaces only UTS");
+                [272 / 97] unshare in namespace (flags: CloneFlags) Partial("of namespaces only UTS and mount");
                 [308 / 268] setns in namespace (fd: Fd, nstype: CloneFlags) Partial("no namespace has a file");
 
                 // what the system is

@@ -90,6 +90,9 @@ impl Current {
         if flags.contains(CloneFlags::NEWUTS) {
             resources.uts = resources.uts.fork();
         }
+        if flags.contains(CloneFlags::NEWNS) {
+            resources.fork_mounts();
+        }
         let mut registers = self.registers;
         registers.rax = 0;
         registers.orig_rax = u64::MAX;
@@ -173,13 +176,13 @@ impl Current {
         {
             return Err(Errno::EINVAL);
         }
-        // DIFFERS: of the namespaces only UTS ones can be made; a kernel built without the others
-        // answers so.
-        let absent = F::NEWNS | F::NEWIPC | F::NEWUSER | F::NEWPID | F::NEWNET | F::NEWCGROUP;
+        // DIFFERS: of the namespaces only UTS and mount ones can be made; a kernel built without the
+        // others answers so.
+        let absent = F::NEWIPC | F::NEWUSER | F::NEWPID | F::NEWNET | F::NEWCGROUP;
         if flags.intersects(absent | F::NEWTIME | F::INTO_CGROUP) {
             return Err(Errno::EINVAL);
         }
-        if flags.contains(F::NEWUTS) && !self.creds().has(Capabilities::SYS_ADMIN) {
+        if flags.intersects(F::NEWUTS | F::NEWNS) && !self.creds().has(Capabilities::SYS_ADMIN) {
             return Err(Errno::EPERM);
         }
         Ok(())

@@ -95,7 +95,8 @@ impl Current {
     pub fn unshare(&mut self, flags: abi::sched::CloneFlags) {
         use abi::sched::CloneFlags as F;
         let old = self.set_resources(|resources| {
-            if flags.contains(F::FS) {
+            // Roots and working directories lie in one tree or the other.
+            if flags.intersects(F::FS | F::NEWNS) {
                 resources.fs = resources.fs.fork();
             }
             if flags.contains(F::FILES) {
@@ -103,6 +104,9 @@ impl Current {
             }
             if flags.contains(F::NEWUTS) {
                 resources.uts = resources.uts.fork();
+            }
+            if flags.contains(F::NEWNS) {
+                resources.fork_mounts();
             }
         });
         drop(old);

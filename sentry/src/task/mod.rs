@@ -86,6 +86,16 @@ pub struct Resources {
     pub mounts: Arc<MountNamespace>,
 }
 
+impl Resources {
+    /// `CLONE_NEWNS`: a copy of the mounts, with root and working directory in it. Its `fs` is its own.
+    fn fork_mounts(&mut self) {
+        let (mounts, translate) = self.mounts.copy();
+        self.fs.set_root(translate(&self.fs.root()));
+        self.fs.set_cwd(translate(&self.fs.cwd()));
+        self.mounts = mounts;
+    }
+}
+
 /// A task's own signals.
 #[derive(Debug, Default)]
 pub struct TaskSignals {
