@@ -191,7 +191,8 @@ impl Inotify {
         };
         let watcher = Arc::clone(&self.instance) as Arc<dyn Watcher>;
         // A file's end is always wanted: the watch ends with it.
-        let heard = Event::from_bits_truncate((told - MANNER).bits()) | Event::DELETE_SELF;
+        let heard = Event::from_bits_truncate((told - InotifyMask::ONESHOT).bits());
+        let heard = heard | Event::DELETE_SELF;
         inode.common().watchers().add(&watcher, number.unsigned_abs(), heard);
         Ok(number)
     }
@@ -282,7 +283,9 @@ impl FileOps for Inotify {
         let watches: Vec<(i32, Arc<dyn Inode>, u32)> = {
             let state = self.instance.state.lock();
             let watches = state.watches.iter();
-            watches.map(|(n, watch)| (*n, Arc::clone(&watch.inode), watch.mask.bits())).collect()
+            // Told whether wanted or not, so not shown (`inotify_mark_user_mask()`).
+            let shown = |watch: &Watch| (watch.mask - InotifyMask::UNMOUNT).bits();
+            watches.map(|(n, watch)| (*n, Arc::clone(&watch.inode), shown(watch))).collect()
         };
         let mut text = String::new();
         for (number, inode, mask) in watches {

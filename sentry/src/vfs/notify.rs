@@ -32,6 +32,8 @@ bitflags! {
         const DELETE_SELF = 0x400;
         const MOVE_SELF = 0x800;
         const UNMOUNT = 0x2000;
+        /// Of a watch: nothing of what happens to files whose names are gone.
+        const EXCL_UNLINK = 0x400_0000;
         const ISDIR = 0x4000_0000;
     }
 }
@@ -83,10 +85,16 @@ impl Watchers {
     }
 
     fn tell(&self, event: Event, cookie: u32, name: Option<&[u8]>) {
+        self.tell_but(Event::empty(), event, cookie, name);
+    }
+
+    /// As [`Watchers::tell`], but not those whose mask has one of `unless`.
+    fn tell_but(&self, unless: Event, event: Event, cookie: u32, name: Option<&[u8]>) {
         // Watchers take their queue's lock; called outside ours.
         let told: Vec<(Arc<dyn Watcher>, u32)> = {
             let list = self.list.lock();
-            let interested = list.iter().filter(|entry| entry.mask.intersects(event));
+            let wants = |mask: Event| mask.intersects(event) && !mask.intersects(unless);
+            let interested = list.iter().filter(|entry| wants(entry.mask));
             interested.filter_map(|entry| Some((entry.watcher.upgrade()?, entry.watch))).collect()
         };
         for (watcher, watch) in told {
@@ -119,15 +127,16 @@ pub fn event(dentry: &Arc<Dentry>, event: Event) {
         return;
     }
     let event = with_kind(&**dentry.inode(), event);
+    // A directory hears of files that were in it even when their names are gone.
     let (parent, name, is_gone) = dentry.place_in_tree();
+    let unless = if is_gone { Event::EXCL_UNLINK } else { Event::empty() };
     if let Some(parent) = parent
-        && !is_gone
         && let Some(watchers) = parent.inode().common().existing_watchers()
     {
-        watchers.tell(event, 0, Some(&name));
+        watchers.tell_but(unless, event, 0, Some(&name));
     }
     if let Some(watchers) = dentry.inode().common().existing_watchers() {
-        watchers.tell(event, 0, None);
+        watchers.tell_but(unless, event, 0, None);
     }
 }
 

@@ -70,3 +70,21 @@ pub fn of_a_file_and_errors() {
     show!("queued", queued);
     show!("old call", sys!(inotify_init).is_ok());
 }
+
+pub fn of_a_name_that_is_gone() {
+    for manner in [0, libc::IN_EXCL_UNLINK, libc::IN_ONESHOT] {
+        let fd = sys!(inotify_init1, libc::IN_NONBLOCK).fd();
+        let file = kit::file("f", b"");
+        let mask = libc::IN_MODIFY | manner;
+        sys!(inotify_add_watch, fd, c".", mask).ok();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+        let shown = info.lines().find_map(|line| line.split(" mask:").nth(1));
+        show!("mask", shown.unwrap().split(' ').next().unwrap());
+        sys!(write, file, &b"x"[..], 1).ok();
+        show!("named", events(fd));
+        std::fs::remove_file("f").unwrap();
+        sys!(write, file, &b"x"[..], 1).ok();
+        show!("gone", events(fd));
+        kit::close(&[file, fd]);
+    }
+}
