@@ -11,7 +11,7 @@ use abi::{
     macros::Known,
     num::to_u64,
     resource::RLIMIT_FSIZE,
-    uio::{Iovec, RwFlags},
+    uio::Iovec,
 };
 use sentry::{
     fs::pipe::PipeEnd,
@@ -21,8 +21,6 @@ use sentry::{
     vfs::{FileDescription, FileKind, WriteOptions},
     wait::{Cut, Ready, Try, WaitQueue},
 };
-
-use crate::io;
 
 /// One side of a copy: the open file, and a position of the call's own if there is one.
 struct Side {
@@ -62,8 +60,8 @@ fn attempt<T>(
     if waits { cx.until_ready(file, interest, None, op) } else { Ok(op()?.or_again()?) }
 }
 
-/// Copies up to `len` bytes. Stops at the end of `from`, when a stream has nothing more for the moment,
-/// and at the first failure; what was copied until then counts.
+/// Copies up to `len` bytes. Stops at the end of `from`, when a stream has nothing more for the moment, when
+/// a pipe has no more room, and at the first failure; what was copied until then counts.
 fn copy(
     cx: &mut Current,
     from: &mut Side,
@@ -80,8 +78,11 @@ fn copy(
     let mut done = 0;
     while done < len {
         // What a stream gave cannot be given back, so its taker is asked first.
-        let is_stream = from.file.is_stream();
-        if is_stream && let Err(cut) = await_room(cx, &to.file, waits) {
+        let (is_stream, to_pipe) = (from.file.is_stream(), to.is_pipe());
+        let waits_for_room = waits && (done == 0 || !to_pipe);
+        if (is_stream || to_pipe)
+            && let Err(cut) = await_room(cx, &to.file, waits_for_room)
+        {
             return if done > 0 { Ok(done) } else { Err(cut) };
         }
         let mut want = (len - done).min(buffer.len());
@@ -96,7 +97,11 @@ fn copy(
             Err(cut) => return Err(cut),
         };
         let bytes = room.get(..got).unwrap_or_default();
-        let (put, failure) = put_all(cx, to, bytes, waits || is_stream, &options);
+        let (put, failure) = if to_pipe && !is_stream {
+            put_some(cx, to, bytes, waits_for_room, &options)
+        } else {
+            put_all(cx, to, bytes, waits || is_stream, &options)
+        };
         done += put;
         advance(from, put, got);
         match failure {
@@ -144,6 +149,22 @@ fn put_all(
         }
     }
     (put, None)
+}
+
+/// Writes of `bytes` what there is room for; how much that was, and what stopped it.
+fn put_some(
+    cx: &mut Current,
+    to: &Side,
+    bytes: &[u8],
+    waits: bool,
+    options: &WriteOptions,
+) -> (usize, Option<Cut>) {
+    let mut source = SliceSource::new(bytes);
+    let op = || to.file.write(&mut source, options);
+    match attempt(cx, &to.file, Ready::WRITABLE, waits, op) {
+        Ok(put) => (put, None),
+        Err(cut) => (0, Some(cut)),
+    }
 }
 
 /// Moves the reading position by what was written; what was read too much is read again.
@@ -332,19 +353,17 @@ pub(crate) fn vmsplice(
     flags.reject_unknown()?;
     let file = cx.file(fd)?;
     let end = pipe(&file).ok_or(Errno::EBADF)?;
-    let rw = match flags.contains(SpliceFlags::NONBLOCK) {
-        true => RwFlags::NOWAIT,
-        false => RwFlags::empty(),
-    };
-    if end.is_writer() {
+    let waits = !flags.contains(SpliceFlags::NONBLOCK) && !file.is_nonblocking();
+    let result = if end.is_writer() {
+        // Unlike write(2) it does not wait for more room once something is in.
         let mut source = cx.source_iov(iov, count)?;
-        io::write_from(cx, &file, &mut source, None, rw)
+        let options = WriteOptions::default();
+        attempt(cx, &file, Ready::WRITABLE, waits, || file.write(&mut source, &options))
     } else {
         let mut sink = cx.sink_iov(iov, count)?;
-        let waits = !flags.contains(SpliceFlags::NONBLOCK);
-        let result = attempt(cx, &file, Ready::READABLE, waits, || file.read(&mut sink));
-        finish(cx, result)
-    }
+        attempt(cx, &file, Ready::READABLE, waits, || file.read(&mut sink))
+    };
+    finish(cx, result)
 }
 
 /// copy_file_range(2)

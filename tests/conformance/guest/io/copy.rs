@@ -58,3 +58,32 @@ pub fn splice() {
     show!("to file", sys!(splice, r, 0, file, 0, 100, 0));
     show!("file", String::from_utf8(std::fs::read("f").unwrap()).unwrap());
 }
+
+pub fn no_more_than_there_is_room_for() {
+    let (r, w) = kit::pipe();
+    let size = sys!(fcntl, w, libc::F_SETPIPE_SZ, 65536).ok();
+    let bytes = vec![7u8; 100_000];
+    let piece = libc::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() };
+    show!("vmsplice", sys!(vmsplice, w, &raw const piece, 1, 0).ok() < bytes.len() as i64);
+    show!("once more", sys!(vmsplice, w, &raw const piece, 1, 2));
+    let (r2, w2) = kit::pipe();
+    let from = kit::file("from", &bytes);
+    sys!(lseek, from, 0, libc::SEEK_SET).ok();
+    show!("file", sys!(splice, from, 0, w2, 0, 100_000, 0));
+    show!("position", sys!(lseek, from, 0, libc::SEEK_CUR));
+    show!("full", sys!(splice, from, 0, w2, 0, 100_000, 2));
+    let mut room = vec![0u8; 65536];
+    show!("read", sys!(read, r2, room.as_mut_ptr(), 65536));
+    show!("sendfile", sys!(sendfile, w2, from, 0, 100_000));
+    let mut pair = [0i32; 2];
+    sys!(socketpair, libc::AF_UNIX, libc::SOCK_STREAM, 0, pair.as_mut_ptr()).ok();
+    show!("size", size);
+    let mut put = 0;
+    kit::close(&[w, r]);
+    while put < 80_000 {
+        put += sys!(write, pair[0], bytes.as_ptr(), 80_000 - put).ok();
+    }
+    let (_r3, w3) = kit::pipe();
+    let got = sys!(splice, pair[1], 0, w3, 0, 100_000, 0).ok();
+    show!("socket", got > 0 && got <= 65536);
+}
