@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Mounting.
+//! Mounting: mount(2) and its kin; what came with Linux 5.2 and later is in the modules below.
+
+mod attributes;
+mod query;
+mod tree;
+
+pub use attributes::{mount_setattr, open_tree_attr};
+pub use query::{listmount, statmount};
+pub use tree::{fsconfig, fsmount, fsopen, fspick, move_mount, open_tree};
 
 use abi::{
-    DirFd, Errno, UserAddr, UserCStr, UserOut,
+    DirFd, Errno, UserAddr, UserCStr, UserIn, UserOut,
     limits::PATH_MAX,
     mount::{MS_MGC_MSK, MS_MGC_VAL, MountFlags, UmountFlags},
-    num::to_usize,
+    num::{to_u64, to_usize},
 };
 use sentry::{
     kernel::SysResult,
     task::Current,
-    vfs::{Lookup, Mount, MountNamespace, MountOptions, Place, Spread, Unmount},
+    vfs::{Lookup, Mount, MountNamespace, MountOptions, Place, Put, Spread, Unmount},
 };
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::path;
 
@@ -52,7 +61,7 @@ pub fn mount(
     }
     if flags.contains(MountFlags::MOVE) {
         let from = source_place(cx, source)?;
-        return Ok(cx.mounts().move_mount(&from, &target)?);
+        return Ok(cx.mounts().move_mount(&from, &target, Put::OnTop)?);
     }
     let kind = kind.ok_or(Errno::EINVAL)?;
     let filesystem = cx.kernel().new_filesystem(&kind, &data, &cx.creds())?;
@@ -125,9 +134,41 @@ fn remount(cx: &mut Current, target: &Place, flags: MountFlags, data: &[u8]) -> 
         return Err(Errno::EINVAL.into());
     }
     let is_read_only = flags.contains(MountFlags::RDONLY);
+    check_unwritten(target, is_read_only)?;
     target.mount.filesystem().reconfigure(is_read_only, data)?;
     let options = options(flags, target.mount.options());
     Ok(cx.mounts().change_options(target, options)?)
+}
+
+/// `sb_prepare_remount_readonly()`: `EBUSY` while somebody has a file open for writing.
+fn check_unwritten(at: &Place, is_read_only: bool) -> Result<(), Errno> {
+    let becomes = is_read_only && !at.mount.filesystem().is_read_only();
+    if becomes && at.mount.is_filesystem_written() { Err(Errno::EBUSY) } else { Ok(()) }
+}
+
+/// `copy_struct_from_user()`: a structure of older or newer callers, as long as what is unknown is zero.
+fn read_extensible<T: FromBytes + IntoBytes + Default>(
+    cx: &mut Current,
+    from: UserAddr,
+    size: usize,
+    least: usize,
+) -> Result<T, Errno> {
+    if size > to_usize(abi::PAGE_SIZE) {
+        return Err(Errno::E2BIG);
+    }
+    if size < least {
+        return Err(Errno::EINVAL);
+    }
+    let bytes = cx.read_slice(UserIn::<u8>::new(from), size)?;
+    let (known, rest) = bytes.split_at(size.min(size_of::<T>()));
+    if rest.iter().any(|byte| *byte != 0) {
+        return Err(Errno::E2BIG);
+    }
+    let mut value = T::default();
+    for (to, from) in value.as_mut_bytes().iter_mut().zip(known) {
+        *to = *from;
+    }
+    Ok(value)
 }
 
 /// `flags_to_propagation_type()`: one of the four, with `MS_REC` and `MS_SILENT` at most.
@@ -190,7 +231,7 @@ pub fn sysfs(cx: &mut Current, option: i32, arg1: u64, arg2: u64) -> SysResult<u
         1 => {
             let name = cx.read_string(UserCStr(UserAddr(arg1)), PATH_MAX)?;
             let index = TYPES.iter().position(|kind| kind.as_bytes() == name);
-            Ok(abi::num::to_u64(index.ok_or(Errno::EINVAL)?))
+            Ok(to_u64(index.ok_or(Errno::EINVAL)?))
         }
         2 => {
             let index = usize::try_from(arg1).map_err(|_| Errno::EINVAL)?;
@@ -200,7 +241,7 @@ pub fn sysfs(cx: &mut Current, option: i32, arg1: u64, arg2: u64) -> SysResult<u
             cx.write_slice(UserOut::new(UserAddr(arg2)), &bytes)?;
             Ok(0)
         }
-        3 => Ok(abi::num::to_u64(TYPES.len())),
+        3 => Ok(to_u64(TYPES.len())),
         _ => Err(Errno::EINVAL.into()),
     }
 }

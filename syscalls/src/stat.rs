@@ -126,9 +126,11 @@ fn to_statx(from: &Attributes, place: &Place, wanted: StatxMask) -> Statx {
     if from.created.is_some() {
         mask |= StatxMask::BTIME;
     }
+    let mut mount_id = u64::from(place.mount.id());
     if wanted.contains(StatxMask::MNT_ID_UNIQUE) {
         mask.remove(StatxMask::MNT_ID);
         mask |= StatxMask::MNT_ID_UNIQUE;
+        mount_id = place.mount.unique_id();
     }
     let mut attributes = StatxAttributes::empty();
     if place.is_mount_root() {
@@ -155,7 +157,7 @@ fn to_statx(from: &Attributes, place: &Place, wanted: StatxMask) -> Statx {
         stx_rdev_minor: special.minor(),
         stx_dev_major: device.major(),
         stx_dev_minor: device.minor(),
-        stx_mnt_id: u64::from(place.mount.id()),
+        stx_mnt_id: mount_id,
         ..Statx::default()
     }
 }

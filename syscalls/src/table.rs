@@ -25,7 +25,11 @@ use abi::{
     membarrier::MembarrierCommand,
     mempolicy::MemoryPolicy,
     mman::{Advice, LockFlags, MapFlags, MemfdFlags, Mlock2Flags, Prot, RemapFlags, SyncFlags},
-    mount::{MountAttr, MountFlags, StatFs, UmountFlags, Ustat},
+    mount::{
+        FsconfigCommand, FsmountFlags, FsopenFlags, FspickFlags, ListmountFlags, MountAttr,
+        MountAttrFlags, MountFlags, MountIdRequest, MoveMountFlags, OpenTreeFlags, StatFs,
+        UmountFlags, Ustat,
+    },
     pidfd::{PidfdFlags, PidfdSignalFlags},
     poll::{PollFd, SigSetWithSize},
     prctl::{ArchPrctlOption, PrctlOption},
@@ -178,16 +182,16 @@ macro_rules! with_table {
                 [155 / 41] pivot_root in mount (new_root: UserCStr, put_old: UserCStr) Full;
                 [165 / 40] mount in mount (source: UserCStr, target: UserCStr, fstype: UserCStr, flags: MountFlags, data: UserAddr) Full;
                 [166 / 39] umount2 in mount (target: UserCStr, flags: UmountFlags) Full;
-                [428 / 428] open_tree in mount (dirfd: DirFd, path: UserCStr, flags: u32) Planned;
-                [429 / 429] move_mount in mount (from_dirfd: DirFd, from_path: UserCStr, to_dirfd: DirFd, to_path: UserCStr, flags: u32) Planned;
-                [430 / 430] fsopen in mount (fs_name: UserCStr, flags: u32) Planned;
-                [431 / 431] fsconfig in mount (fd: Fd, cmd: u32, key: UserCStr, value: UserAddr, aux: i32) Planned;
-                [432 / 432] fsmount in mount (fs_fd: Fd, flags: u32, attr_flags: u32) Planned;
-                [433 / 433] fspick in mount (dirfd: DirFd, path: UserCStr, flags: u32) Planned;
-                [442 / 442] mount_setattr in mount (dirfd: DirFd, path: UserCStr, flags: u32, attr: UserIn<MountAttr>, size: usize) Planned;
-                [457 / 457] statmount in mount (request: UserAddr, buf: UserAddr, bufsize: usize, flags: u32) Planned;
-                [458 / 458] listmount in mount (request: UserAddr, mnt_ids: UserAddr, nr_mnt_ids: usize, flags: u32) Planned;
-                [467 / 467] open_tree_attr in mount (dirfd: DirFd, path: UserCStr, flags: u32, attr: UserIn<MountAttr>, size: usize) Planned;
+                [428 / 428] open_tree in mount (dirfd: DirFd, path: UserCStr, flags: OpenTreeFlags) Full;
+                [429 / 429] move_mount in mount (from_dirfd: DirFd, from_path: UserCStr, to_dirfd: DirFd, to_path: UserCStr, flags: MoveMountFlags) Full;
+                [430 / 430] fsopen in mount (fs_name: UserCStr, flags: FsopenFlags) Full;
+                [431 / 431] fsconfig in mount (fd: Fd, cmd: FsconfigCommand, key: UserCStr, value: UserAddr, aux: i32) Full;
+                [432 / 432] fsmount in mount (fs_fd: Fd, flags: FsmountFlags, attr_flags: MountAttrFlags) Full;
+                [433 / 433] fspick in mount (dirfd: DirFd, path: UserCStr, flags: FspickFlags) Full;
+                [442 / 442] mount_setattr in mount (dirfd: DirFd, path: UserCStr, flags: AtFlags, attr: UserIn<MountAttr>, size: usize) Partial("no id maps");
+                [457 / 457] statmount in mount (request: UserIn<MountIdRequest>, buf: UserOut<u8>, bufsize: usize, flags: u32) Partial("of the caller's namespace only");
+                [458 / 458] listmount in mount (request: UserIn<MountIdRequest>, mnt_ids: UserOut<u64>, nr_mnt_ids: usize, flags: ListmountFlags) Partial("of the caller's namespace only");
+                [467 / 467] open_tree_attr in mount (dirfd: DirFd, path: UserCStr, flags: OpenTreeFlags, attr: UserIn<MountAttr>, size: usize) Partial("no id maps");
 
                 // pipes
                 [22 / -] pipe in pipe (pipefd: UserOut<[i32; 2]>) Full;

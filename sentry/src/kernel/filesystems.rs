@@ -56,6 +56,23 @@ impl Kernel {
         }
     }
 
+    /// Whether there is a type `name`.
+    pub fn has_filesystem(&self, name: &[u8]) -> bool {
+        NAMES.iter().any(|(known, _)| known.as_bytes() == name)
+    }
+
+    /// Whether a file system of type `name` takes this one of mount(2)'s options.
+    pub fn check_filesystem_option(&self, name: &[u8], option: &[u8]) -> Result<(), Errno> {
+        match name {
+            b"tmpfs" | b"ramfs" | b"devtmpfs" => tmpfs::Options::parse(option, 0, 0).map(drop),
+            b"devpts" => {
+                let text = std::str::from_utf8(option).map_err(|_| Errno::EINVAL)?;
+                devpts::Options::parse(text).map(drop)
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
     /// A new instance of devpts: what [`Kernel::new_filesystem`] mounts, for those who want its masters.
     pub fn new_devpts(&self, options: devpts::Options) -> Arc<devpts::Devpts> {
         devpts::Devpts::new(Arc::new(Jobs(self.weak())), options)

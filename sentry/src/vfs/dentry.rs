@@ -78,6 +78,8 @@ pub(super) enum Cached {
 #[derive(Default)]
 pub struct DentryCache {
     kept: Mutex<Kept, levels::Leaf>,
+    /// Files of the file system that are open for writing.
+    writers: AtomicU32,
 }
 
 #[derive(Default)]
@@ -405,6 +407,19 @@ impl Children {
 }
 
 impl DentryCache {
+    /// A file of the file system was opened for writing.
+    pub(super) fn count_writer(&self) {
+        self.writers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn uncount_writer(&self) {
+        self.writers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_written(&self) -> bool {
+        self.writers.load(Ordering::Relaxed) > 0
+    }
+
     /// Takes a dentry in, and lets go of one that nobody looked at lately.
     fn keep(&self, dentry: Arc<Dentry>) {
         let out = {

@@ -115,6 +115,9 @@ impl FileDescription {
         let is_path = flags.contains(OpenFlags::PATH);
         let access = flags.bits() & 3;
         place.mount.unmark_expiring();
+        if holds_write {
+            place.mount.count_writer();
+        }
         Arc::new(FileDescription {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             kind: place.inode().kind(),
@@ -537,6 +540,7 @@ impl Drop for FileDescription {
         }
         if self.holds_write {
             inode.common().put_write_access();
+            self.place.mount.uncount_writer();
         }
         if notify::is_watched() {
             let event = match self.is_writable {

@@ -12,8 +12,7 @@
 //!   cached), `MountLinks`, `InodeState`, `FileLocks`. A lookup asks the file system under no lock and
 //!   throws the answer away if names have changed meanwhile.
 //! * **What it deliberately does not do.** Leases are refused, `F_NOTIFY` and `SIGIO` are not there;
-//!   POSIX ACLs and inode flags have no file system that keeps them; of the mount calls since Linux 5.2
-//!   there is none.
+//!   POSIX ACLs and inode flags have no file system that keeps them.
 
 pub mod anon;
 pub mod attributes;
@@ -23,12 +22,15 @@ mod common;
 pub mod create;
 mod dentry;
 mod description;
+mod detached;
 pub mod devices;
 pub mod epoll;
 mod file;
+mod filesystem_context;
 mod inode;
 mod mapped;
 mod mount;
+mod mount_attributes;
 mod mount_namespace;
 pub mod notify;
 pub mod open;
@@ -44,13 +46,16 @@ pub use clock::{anonymous_device, now};
 pub use common::InodeCommon;
 pub use dentry::{Dentry, DentryCache};
 pub use description::{FileDescription, SignalOwner, WriteOptions};
+pub use detached::{Put, float};
 pub use file::{AT_POSITION, DirSink, Direction, FileOps, SeekFrom};
+pub use filesystem_context::{FilesystemContext, Parameters, Setting};
 pub use inode::{
     AccessTime, AttributeChange, Attributes, Directory, FileKind, Filesystem, Inode, LinkTarget,
     NewNode, Owner, RenameMode, TimeChange, Timestamp, Walked, Xattrs,
 };
 pub use mount::{Mount, MountOptions, Propagation};
-pub use mount_namespace::{MountNamespace, Spread, Unmount};
+pub use mount_attributes::MountChange;
+pub use mount_namespace::{MountNamespace, Spread, Unmount, is_below};
 pub use place::{PathText, Place};
 pub use record_lock::LockOwner;
 pub use resolve::{Lookup, ResolveContext};

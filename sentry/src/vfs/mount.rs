@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use abi::Errno;
+use abi::{Errno, mount::UNIQUE_MOUNT_ID_OFFSET};
 use bitflags::bitflags;
 use rustc_hash::FxHashMap;
 
@@ -66,6 +66,10 @@ pub struct Mount {
     is_expiring: AtomicBool,
     /// Cannot be unmounted or moved alone: it came with its namespace.
     is_locked: AtomicBool,
+    /// The root of a tree that no namespace has yet: fsmount(2), open_tree(2).
+    is_floating: AtomicBool,
+    /// Files open for writing through it.
+    writers: AtomicU32,
 }
 
 #[derive(Default)]
@@ -124,12 +128,19 @@ impl Mount {
             links: RwLock::default(),
             is_expiring: AtomicBool::new(false),
             is_locked: AtomicBool::new(false),
+            is_floating: AtomicBool::new(false),
+            writers: AtomicU32::new(0),
         })
     }
 
     /// The number in `/proc/<pid>/mountinfo` and in `stx_mnt_id`.
     pub fn id(&self) -> u32 {
         self.id
+    }
+
+    /// The number that statmount(2) and listmount(2) know it by.
+    pub fn unique_id(&self) -> u64 {
+        UNIQUE_MOUNT_ID_OFFSET + u64::from(self.id)
     }
 
     /// The file system.
@@ -155,6 +166,46 @@ impl Mount {
     /// Changes what it forbids.
     pub fn set_options(&self, options: MountOptions) {
         self.options.store(options.bits(), Ordering::Relaxed);
+    }
+
+    /// The path of its root in the file system.
+    pub fn root_path(&self) -> Vec<u8> {
+        let mut parts = Vec::new();
+        let mut at = self.root.clone();
+        while let Some(parent) = at.parent() {
+            parts.push(at.name());
+            at = parent;
+        }
+        let mut path = Vec::new();
+        for part in parts.iter().rev() {
+            path.push(b'/');
+            path.extend_from_slice(part);
+        }
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        path
+    }
+
+    /// A file is open for writing through it: it cannot become read-only.
+    pub(super) fn count_writer(&self) {
+        self.writers.fetch_add(1, Ordering::Relaxed);
+        self.cache.count_writer();
+    }
+
+    pub(super) fn uncount_writer(&self) {
+        self.writers.fetch_sub(1, Ordering::Relaxed);
+        self.cache.uncount_writer();
+    }
+
+    /// Whether files are open for writing through it.
+    pub fn is_written(&self) -> bool {
+        self.writers.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether files of its file system are open for writing, through whichever mount.
+    pub fn is_filesystem_written(&self) -> bool {
+        self.cache.is_written()
     }
 
     /// `EROFS` if nothing may change through this mount.
@@ -216,6 +267,29 @@ impl Mount {
     /// Whether it may not leave its place alone.
     pub fn is_locked(&self) -> bool {
         self.is_locked.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is the root of a tree that no namespace has yet.
+    pub fn is_floating(&self) -> bool {
+        self.is_floating.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_floating(&self) {
+        self.is_floating.store(true, Ordering::Release);
+    }
+
+    /// Takes the tree for oneself; `false` if somebody was faster.
+    pub(super) fn claim_floating(&self) -> bool {
+        self.is_floating.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether it is in a tree that no namespace has yet.
+    pub(super) fn is_within_floating(self: &Arc<Self>) -> bool {
+        let mut at = self.clone();
+        while let Some(place) = at.hangs_at() {
+            at = place.mount;
+        }
+        at.is_floating()
     }
 
     /// It is used: the mark of `MNT_EXPIRE` goes.

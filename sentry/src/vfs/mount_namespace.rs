@@ -21,13 +21,14 @@ use crate::{
 };
 
 /// Changes of all trees exclude each other.
-static TREES: Mutex<Groups, levels::MountTree> = Mutex::new(Groups { members: Vec::new() });
+pub(super) static TREES: Mutex<Groups, levels::MountTree> =
+    Mutex::new(Groups { members: Vec::new() });
 
 /// Mounts that one namespace may have (`fs.mount-max`).
 const MOST: usize = 100_000;
 
 /// Mounts that share events, or hear them.
-struct Groups {
+pub(super) struct Groups {
     members: Vec<Weak<Mount>>,
 }
 
@@ -69,12 +70,37 @@ impl Groups {
         self.members.iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn note(&mut self, mount: &Arc<Mount>) {
+    pub(super) fn note(&mut self, mount: &Arc<Mount>) {
         let propagation = mount.propagation();
         if propagation.group.is_some() || propagation.master.is_some() {
             self.members.retain(|member| !std::ptr::eq(member.as_ptr(), Arc::as_ptr(mount)));
             self.members.push(Arc::downgrade(mount));
         }
+    }
+
+    /// `change_mnt_propagation()`.
+    pub(super) fn spread(&mut self, mount: &Arc<Mount>, spread: Spread) {
+        let old = mount.propagation();
+        let new = match spread {
+            Spread::Shared => Propagation {
+                group: old.group.or_else(|| Some(next_group())),
+                is_unbindable: false,
+                ..old
+            },
+            Spread::Private => Propagation::default(),
+            Spread::Unbindable => Propagation { is_unbindable: true, ..Propagation::default() },
+            // Without a peer left there is nobody to hear.
+            Spread::Slave if old.group.is_some() => {
+                let has_peer = self.alive().iter().any(|other| {
+                    !Arc::ptr_eq(other, mount) && other.propagation().group == old.group
+                });
+                let master = if has_peer { old.group } else { old.master };
+                Propagation { group: None, master, is_unbindable: false }
+            }
+            Spread::Slave => old,
+        };
+        mount.set_propagation(new);
+        self.note(mount);
     }
 
     /// Who hears of events on `mount`, with how the copies there are to spread: peers, slaves, and the
@@ -106,12 +132,12 @@ impl Groups {
     }
 }
 
-fn next_group() -> u64 {
+pub(super) fn next_group() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-fn is_directory(place: &Place) -> bool {
+pub(super) fn is_directory(place: &Place) -> bool {
     place.inode().kind() == FileKind::Directory
 }
 
@@ -158,12 +184,12 @@ impl MountNamespace {
         self.mounts.lock().remove(&mount.id());
     }
 
-    fn owns(&self, mount: &Mount) -> bool {
+    pub(super) fn owns(&self, mount: &Mount) -> bool {
         mount.namespace().is_some_and(|namespace| std::ptr::eq(&*namespace, self))
     }
 
     /// `EINVAL` unless the mount is in this very tree.
-    fn check_own(&self, mount: &Mount) -> Result<(), Errno> {
+    pub(super) fn check_own(&self, mount: &Mount) -> Result<(), Errno> {
         if self.owns(mount) { Ok(()) } else { Err(Errno::EINVAL) }
     }
 
@@ -175,7 +201,7 @@ impl MountNamespace {
 
     /// `attach_recursive_mnt()`: hangs a tree of new mounts at `place`, and copies of it wherever events
     /// on that mount are heard.
-    fn graft(
+    pub(super) fn graft(
         self: &Arc<Self>,
         trees: &mut MutexGuard<'_, Groups, levels::MountTree>,
         mount: &Arc<Mount>,
@@ -234,40 +260,6 @@ impl MountNamespace {
         self.graft(&mut trees, &mount, to)
     }
 
-    /// mount(2) with `MS_MOVE`.
-    pub fn move_mount(self: &Arc<Self>, from: &Place, to: &Place) -> Result<(), Errno> {
-        let mut trees = TREES.lock();
-        let mount = &from.mount;
-        self.check_own(mount)?;
-        if !from.is_mount_root() || mount.is_locked() {
-            return Err(Errno::EINVAL);
-        }
-        let old = mount.hangs_at().ok_or(Errno::EINVAL)?;
-        let to = to.clone().descend();
-        self.check_own(&to.mount)?;
-        if is_directory(from) != is_directory(&to) {
-            return Err(Errno::ENOTDIR);
-        }
-        let moves_shared = old.mount.propagation().group.is_some();
-        let unbindable_into_shared = to.mount.propagation().group.is_some()
-            && mount.subtree().iter().any(|part| part.propagation().is_unbindable);
-        if moves_shared || unbindable_into_shared {
-            return Err(Errno::EINVAL);
-        }
-        if to.dentry.is_gone() {
-            return Err(Errno::ENOENT);
-        }
-        if hangs_within(&to.mount, mount) {
-            return Err(Errno::ELOOP);
-        }
-        mount.detach();
-        let moved = self.graft(&mut trees, mount, &to);
-        if moved.is_err() {
-            mount.attach(&old);
-        }
-        moved
-    }
-
     /// umount2(2) of the mount whose root `place` is.
     pub fn unmount(self: &Arc<Self>, place: Place, how: Unmount) -> Result<(), Errno> {
         let mut trees = TREES.lock();
@@ -309,6 +301,10 @@ impl MountNamespace {
         if !place.is_mount_root() {
             return Err(Errno::EINVAL);
         }
+        let becomes_read_only = options.difference(place.mount.options());
+        if becomes_read_only.contains(MountOptions::RDONLY) && place.mount.is_written() {
+            return Err(Errno::EBUSY);
+        }
         place.mount.set_options(options);
         Ok(())
     }
@@ -330,27 +326,7 @@ impl MountNamespace {
             false => vec![place.mount.clone()],
         };
         for mount in &tree {
-            let old = mount.propagation();
-            let new = match spread {
-                Spread::Shared => Propagation {
-                    group: old.group.or_else(|| Some(next_group())),
-                    is_unbindable: false,
-                    ..old
-                },
-                Spread::Private => Propagation::default(),
-                Spread::Unbindable => Propagation { is_unbindable: true, ..Propagation::default() },
-                // Without a peer left there is nobody to hear.
-                Spread::Slave if old.group.is_some() => {
-                    let has_peer = trees.alive().iter().any(|other| {
-                        !Arc::ptr_eq(other, mount) && other.propagation().group == old.group
-                    });
-                    let master = if has_peer { old.group } else { old.master };
-                    Propagation { group: None, master, is_unbindable: false }
-                }
-                Spread::Slave => old,
-            };
-            mount.set_propagation(new);
-            trees.note(mount);
+            trees.spread(mount, spread);
         }
         Ok(())
     }
@@ -441,7 +417,7 @@ impl Drop for MountNamespace {
 }
 
 /// Whether `mount` is `ancestor` or hangs below it.
-fn hangs_within(mount: &Arc<Mount>, ancestor: &Arc<Mount>) -> bool {
+pub(super) fn hangs_within(mount: &Arc<Mount>, ancestor: &Arc<Mount>) -> bool {
     let mut at = Some(mount.clone());
     while let Some(mount) = at {
         if Arc::ptr_eq(&mount, ancestor) {
@@ -453,7 +429,7 @@ fn hangs_within(mount: &Arc<Mount>, ancestor: &Arc<Mount>) -> bool {
 }
 
 /// Whether `place` lies at or below `top` (`is_path_reachable()`).
-fn is_below(place: &Place, top: &Place) -> bool {
+pub fn is_below(place: &Place, top: &Place) -> bool {
     let mut at = place.clone();
     while !Arc::ptr_eq(&at.mount, &top.mount) {
         match at.mount.hangs_at() {
@@ -465,7 +441,7 @@ fn is_below(place: &Place, top: &Place) -> bool {
 }
 
 /// A copy of the mounts at and below `from`, in no tree yet.
-fn copy_tree(
+pub(super) fn copy_tree(
     trees: &mut MutexGuard<'_, Groups, levels::MountTree>,
     from: &Place,
     is_recursive: bool,
@@ -536,17 +512,25 @@ fn hear_mount(
     copy.attach(&there);
 }
 
-/// An unmount at `point` reaches `hearer`: what hangs there goes, unless something hangs on it.
+/// An unmount at `point` reaches `hearer`: what hangs there goes, unless something hangs on it. What only
+/// covers it comes to hang there instead.
 fn hear_unmount(point: &Place, hearer: &Arc<Mount>) {
-    if let Some(mount) = hearer.mounted_at(&point.dentry)
-        && mount.children().is_empty()
-    {
-        take_down(&mount);
+    let Some(mount) = hearer.mounted_at(&point.dentry) else { return };
+    let cover = mount.mounted_at(mount.root());
+    if mount.children().len() > usize::from(cover.is_some()) {
+        return;
+    }
+    if let Some(cover) = &cover {
+        cover.detach();
+    }
+    take_down(&mount);
+    if let Some(cover) = &cover {
+        cover.attach(&Place { mount: hearer.clone(), dentry: point.dentry.clone() });
     }
 }
 
 /// Takes a mount and all below it out of their trees.
-fn take_down(mount: &Arc<Mount>) {
+pub(super) fn take_down(mount: &Arc<Mount>) {
     for part in mount.subtree().iter().rev() {
         if let Some(namespace) = part.namespace() {
             namespace.disown(part);

@@ -8,7 +8,7 @@ use abi::{
     fcntl::{OpenFlags, OpenHow},
     futex::FutexWaitv,
     ipc::{MqAttr, Msqid64Ds, Sembuf, Shmid64Ds},
-    mount::{MountAttr, StatFs, Ustat},
+    mount::{MountAttr, MountIdRequest, StatFs, Ustat},
     num,
     poll::{PollEvents, PollFd, SigSetWithSize},
     resource::{Rlimit64, Rusage},
@@ -72,7 +72,7 @@ macro_rules! opaque {
 
 opaque!(
     CapUserData Msqid64Ds Shmid64Ds MqAttr Ustat Rseq Timex Tms Timezone Sysinfo Statx XattrArgs
-    MountAttr SchedAttr Rusage Sembuf FutexWaitv SigSetWithSize Utimbuf SigEvent
+    MountAttr MountIdRequest SchedAttr Rusage Sembuf FutexWaitv SigSetWithSize Utimbuf SigEvent
 );
 
 /// A number in brackets, as strace(1) shows what a pointer to one points at.

@@ -133,7 +133,7 @@ pub(super) fn mountinfo(subject: &Subject) -> String {
         let filesystem = mount.filesystem();
         let parent = mount.hangs_at().map_or(1, |place| place.mount.id());
         let device = abi::DevId(filesystem.device());
-        let within = mangled(&path_within(&mount));
+        let within = mangled(&mount.root_path());
         let propagation = mount.propagation();
         let mut optional = String::new();
         if let Some(group) = propagation.group {
@@ -158,25 +158,6 @@ pub(super) fn mountinfo(subject: &Subject) -> String {
         )
     };
     visible(subject).into_iter().map(line).collect()
-}
-
-/// The part of the file system that a mount shows.
-fn path_within(mount: &Arc<Mount>) -> Vec<u8> {
-    let mut parts = Vec::new();
-    let mut at = Arc::clone(mount.root());
-    while let Some(parent) = at.parent() {
-        parts.push(at.name());
-        at = parent;
-    }
-    let mut path = Vec::new();
-    for part in parts.iter().rev() {
-        path.push(b'/');
-        path.extend_from_slice(part);
-    }
-    if path.is_empty() {
-        path.push(b'/');
-    }
-    path
 }
 
 /// `mountstats`.
