@@ -286,6 +286,19 @@ pub(crate) fn removexattr(path: &CStr, name: &CStr) -> Result<(), Errno> {
     checked(unsafe { libc::removexattr(path.as_ptr(), name.as_ptr()) }).map(drop)
 }
 
+/// The processor that the calling thread runs on; `u32::MAX` if the host does not say.
+pub(crate) fn current_cpu() -> u32 {
+    // SAFETY: takes nothing, and asks the vDSO or the thread's own rseq area.
+    u32::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(u32::MAX)
+}
+
+/// Ties the calling thread to one processor. `false` if there is no such, or the host does not want it.
+pub(crate) fn tie_to(cpu: u32) -> bool {
+    let mut set = nix::sched::CpuSet::new();
+    let is_one = usize::try_from(cpu).is_ok_and(|cpu| set.set(cpu).is_ok());
+    is_one && nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).is_ok()
+}
+
 /// Keeps the C library's allocator to one arena.
 ///
 /// Without a limit it counts the CPUs when a second thread first allocates under contention, and before

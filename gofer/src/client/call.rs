@@ -59,6 +59,19 @@ impl Node {
         walk.steps.pop().ok_or(walk.stop.unwrap_or(Errno::EIO))
     }
 
+    /// Children of this directory, in the order of `names`, of which only the first [`MAX_WALK`] are
+    /// looked at: `None` for what is not there or cannot be had.
+    pub fn siblings(&self, names: &[&[u8]]) -> Result<Vec<Option<Step>>, Errno> {
+        let names: Vec<Name> =
+            names.iter().take(MAX_WALK).map(|name| Name::new(name)).collect::<Result<_, _>>()?;
+        let wanted = names.len();
+        let mut reply =
+            self.connection.call(&message::WalkSiblings { directory: self.id, names })?;
+        reply.entries.truncate(wanted);
+        let step = |entry: Option<Entry>| entry.map(|entry| self.connection.step(entry));
+        Ok(reply.entries.into_iter().map(step).collect())
+    }
+
     /// How many of the names, each looked up in what the one before it is known to lead to, still lead
     /// to the nodes they led to: the present attributes of those, in order.
     pub fn revalidate(&self, known: &[(&[u8], &Node)]) -> Result<Vec<Attr>, Errno> {

@@ -13,6 +13,7 @@ use crate::{
         Call, MAX_FRAME, NodeId, Reader, Wire, Writer, code,
         message::{ReplyHeader, RequestHeader},
     },
+    sys,
     transport::Socket,
 };
 
@@ -61,7 +62,8 @@ impl Channel {
         patience: Duration,
     ) -> Result<Answer<C::Reply>, Failure> {
         self.last_id = self.last_id.wrapping_add(1);
-        let header = RequestHeader { id: self.last_id, kind: C::KIND, releases };
+        let header =
+            RequestHeader { id: self.last_id, kind: C::KIND, cpu: sys::current_cpu(), releases };
         self.out.clear();
         let mut writer = Writer::new(&mut self.out);
         header.encode(&mut writer);
@@ -76,15 +78,16 @@ impl Channel {
     fn reply<T: Wire>(&mut self, patience: Duration) -> Result<Answer<T>, Failure> {
         let deadline = Instant::now() + patience;
         let frame = loop {
+            // The server shares this processor: it has not answered before we wait.
+            self.socket.wait_readable(deadline).map_err(|errno| match errno {
+                Errno::ETIMEDOUT => Failure::Lost("it missed the deadline"),
+                _ => Failure::Lost("it cannot be waited for"),
+            })?;
             match self.socket.try_receive(&mut self.buffer) {
                 Ok(frame) => break frame,
                 Err(Errno::EAGAIN) => {}
                 Err(_) => return Err(Failure::Lost("it cannot be received from")),
             }
-            self.socket.wait_readable(deadline).map_err(|errno| match errno {
-                Errno::ETIMEDOUT => Failure::Lost("it missed the deadline"),
-                _ => Failure::Lost("it cannot be waited for"),
-            })?;
         };
         if frame.len == 0 {
             return Err(Failure::Lost("it has gone"));

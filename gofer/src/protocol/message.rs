@@ -102,6 +102,8 @@ requests! {
     26 CreateUnnamed => Entry;
     /// Whether names still lead to the files they led to.
     27 Revalidate => Revalidated;
+    /// Several children of one directory.
+    28 WalkSiblings => Siblings;
 }
 
 /// An entry's kind in a directory (`DT_*`).
@@ -153,6 +155,19 @@ messages! {
         node: NodeId,
         /// Its attributes.
         attr: Attr,
+    }
+
+    /// See [`Request::WalkSiblings`]. As so many walks of one name each.
+    WalkSiblings {
+        /// Where.
+        directory: NodeId,
+        /// Which, at most [`super::MAX_WALK`].
+        names: Vec<Name>,
+    }
+    /// What became of each name: a node, or nothing where there is none or it cannot be had.
+    Siblings {
+        /// In the order of the names.
+        entries: Vec<Option<Entry>>,
     }
 
     /// See [`Request::GetAttr`].
@@ -416,6 +431,8 @@ pub struct RequestHeader {
     pub id: u32,
     /// [`Call::KIND`].
     pub kind: u16,
+    /// The processor that the caller runs on: whoever serves it does best there. A hint.
+    pub cpu: u32,
     /// Nodes that the sentry no longer uses.
     pub releases: Vec<NodeId>,
 }
@@ -424,17 +441,19 @@ impl Wire for RequestHeader {
     fn encode(&self, writer: &mut Writer<'_>) {
         self.id.encode(writer);
         self.kind.encode(writer);
+        self.cpu.encode(writer);
         self.releases.encode(writer);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let id = u32::decode(reader)?;
         let kind = u16::decode(reader)?;
+        let cpu = u32::decode(reader)?;
         let releases = Vec::decode(reader)?;
         if releases.len() > super::MAX_RELEASES {
             return Err(Malformed);
         }
-        Ok(RequestHeader { id, kind, releases })
+        Ok(RequestHeader { id, kind, cpu, releases })
     }
 }
 

@@ -17,7 +17,7 @@ pub use message::{Call, Request};
 pub use wire::{Bytes, Malformed, Name, NodeId, Reader, Wire, Writer};
 
 /// What both sides must speak; the server refuses another number at attach.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest frame. Fits a path, an attribute value (64 KiB) and some.
 pub const MAX_FRAME: usize = 72 * 1024;

@@ -64,6 +64,8 @@ const READING: &[HostCall] = &[
     call(libc::SYS_set_robust_list),
     call(libc::SYS_rseq),
     call(libc::SYS_sched_getaffinity),
+    // A channel's thread goes where its caller is.
+    when(libc::SYS_sched_setaffinity, When::OneOf(0, &[0])),
     when(libc::SYS_prctl, When::OneOf(0, &[PR_SET_NAME as u64])),
     when(libc::SYS_unshare, When::OneOf(0, &[CLONE_FS as u64])),
     call(libc::SYS_fchdir),
@@ -144,9 +146,9 @@ mod tests {
     fn the_list_is_short_and_shorter_for_reading() {
         let writable = host_calls([Policy::SET_ID]);
         let reading = host_calls([Policy::READ_ONLY]);
-        // Two of them are the C library's own ways: the aim is 50.
-        assert!(writable.len() <= 52, "{}", writable.len());
-        assert!(reading.len() <= 40, "{}", reading.len());
+        // Two of them are the C library's own ways, one is for speed: the aim is 50.
+        assert!(writable.len() <= 53, "{}", writable.len());
+        assert!(reading.len() <= 41, "{}", reading.len());
         assert!(!reading.iter().any(|call| call.number == libc::SYS_unlinkat));
         let sockets = host_calls([Policy::CONNECT_SOCKETS | Policy::BIND_SOCKETS]);
         assert_eq!(sockets.len(), writable.len() + 3);

@@ -24,6 +24,7 @@ pub(super) fn handle(
         Request::OpenChannel(_) => return Err(Errno::EINVAL),
         Request::Attach(request) => answer!(walk::attach(server, work, &request)),
         Request::Walk(request) => answer!(walk::walk(server, work, &request)),
+        Request::WalkSiblings(request) => answer!(walk::siblings(server, work, &request)),
         Request::Revalidate(request) => answer!(walk::revalidate(server, &request)),
         Request::GetAttr(request) => answer!(read::attr(server, &request)),
         Request::Open(request) => answer!(read::open(server, work, &request)),

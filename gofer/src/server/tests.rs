@@ -101,6 +101,21 @@ fn attach_tells_attributes_and_policy() {
 }
 
 #[test]
+fn siblings_come_in_one_request_and_what_is_missing_is_none() {
+    let served = serve();
+    fs::write(served.path("one"), "1").unwrap();
+    std::os::unix::fs::symlink("one", served.path("link")).unwrap();
+    let siblings = served.root().siblings(&[b"one", b"none", b"link"]).unwrap();
+    let kinds: Vec<_> =
+        siblings.iter().map(|step| step.as_ref().map(|step| step.attr.is_symlink())).collect();
+    assert_eq!(kinds, [Some(false), None, Some(true)]);
+    assert_eq!(served.root().siblings(&[b"one", b".."]).unwrap_err(), Errno::EINVAL);
+    assert_eq!(served.root().siblings(&[]).unwrap_err(), Errno::EINVAL);
+    let file = served.root().child(b"one").unwrap().node;
+    assert_eq!(file.siblings(&[b"one"]).unwrap_err(), Errno::ENOTDIR);
+}
+
+#[test]
 fn a_walk_takes_a_whole_path_in_one_request() {
     let served = serve();
     fs::create_dir_all(served.path("a/b/c")).unwrap();

@@ -10,7 +10,9 @@ use crate::{
     host::stat,
     protocol::{
         Bytes, MAX_WALK, NodeId, VERSION,
-        message::{Attach, Attached, Entry, Revalidate, Revalidated, Walk, Walked},
+        message::{
+            Attach, Attached, Entry, Revalidate, Revalidated, Siblings, Walk, WalkSiblings, Walked,
+        },
     },
 };
 
@@ -67,6 +69,25 @@ pub(super) fn walk(server: &Server, work: &mut Work, request: &Walk) -> Result<W
         }
     }
     Ok(walked)
+}
+
+/// Several children of one directory.
+pub(super) fn siblings(
+    server: &Server,
+    work: &mut Work,
+    request: &WalkSiblings,
+) -> Result<Siblings, Errno> {
+    let directory = server.nodes.directory(request.directory)?;
+    if request.names.is_empty() || request.names.len() > MAX_WALK {
+        return Err(Errno::EINVAL);
+    }
+    let entries = request.names.iter().map(|name| {
+        let fd = server.resolver.child(directory.as_fd(), name).ok()?;
+        let attr = stat::attr(fd.as_fd()).ok()?;
+        let node = work.add(server, Arc::new(Node::new(fd, &directory.root, &attr))).ok()?;
+        Some(Entry { node, attr })
+    });
+    Ok(Siblings { entries: entries.collect() })
 }
 
 /// How many of the known names still lead to the known files.

@@ -9,7 +9,7 @@ use gofer::{
     protocol::{attr, message::DirectoryEntry},
 };
 
-use super::{attributes, inode::GoferInode};
+use super::{Access, ahead::Guess, attributes, inode::GoferInode};
 use crate::{
     sync::{Mutex, levels},
     vfs::{DirSink, Directory, FileKind, FileOps, Inode, NewNode, RenameMode, Walked},
@@ -22,6 +22,9 @@ impl Directory for GoferInode {
     }
 
     fn lookup_path(&self, names: &[&[u8]]) -> Result<Walked, Errno> {
+        if let Some(inode) = self.look_ahead(names) {
+            return Ok(Walked { inodes: vec![inode], missing: false });
+        }
         let walk = self.node.walk(names)?;
         if walk.steps.is_empty() && walk.stop != Some(Errno::ENOENT) {
             return Err(walk.stop.unwrap_or(Errno::EIO));
@@ -62,7 +65,7 @@ impl Directory for GoferInode {
                 self.node.make_node(name, attr::BLOCK_DEVICE, device, new)
             }
         }?;
-        self.changed();
+        self.names_changed();
         let inode = self.filesystem.adopt(step);
         inode.found_at(self, name);
         if let NewNode::Symlink(text) = node {
@@ -76,20 +79,20 @@ impl Directory for GoferInode {
         let attr = self.node.link(name, &inode.node)?;
         inode.learn(&attr);
         inode.found_at(self, name);
-        self.changed();
+        self.names_changed();
         Ok(())
     }
 
     fn unlink(&self, name: &[u8], inode: &Arc<dyn Inode>) -> Result<(), Errno> {
         self.node.unlink(name)?;
-        self.changed();
+        self.names_changed();
         self.sibling(inode)?.unlinked();
         Ok(())
     }
 
     fn remove_directory(&self, name: &[u8], inode: &Arc<dyn Inode>) -> Result<(), Errno> {
         self.node.remove_directory(name)?;
-        self.changed();
+        self.names_changed();
         self.sibling(inode)?.changed();
         Ok(())
     }
@@ -111,8 +114,8 @@ impl Directory for GoferInode {
             RenameMode::Whiteout => RenameFlags::WHITEOUT,
         };
         self.node.rename(name, &to.node, new_name, flags)?;
-        self.changed();
-        to.changed();
+        self.names_changed();
+        to.names_changed();
         let moved = self.sibling(inode)?;
         moved.changed();
         moved.found_at(&to, new_name);
@@ -143,9 +146,38 @@ impl Directory for GoferInode {
 }
 
 impl GoferInode {
+    /// A name in this directory was made or taken away.
+    fn names_changed(&self) {
+        self.changed();
+        self.filesystem.ahead.forget(self.identity);
+    }
+
+    /// The child that is named first, if it was asked for ahead or is now, with others.
+    fn look_ahead(&self, names: &[&[u8]]) -> Option<Arc<dyn Inode>> {
+        if self.filesystem.access != Access::Exclusive {
+            return None;
+        }
+        let filesystem = &self.filesystem;
+        let (entries, at, count) = match filesystem.ahead.guess(self.identity, names.first()?) {
+            Guess::Found(inode) => return Some(inode),
+            Guess::Ask(entries, at, count) => (entries, at, count),
+            Guess::None => return None,
+        };
+        let asked = || entries.iter().skip(at).take(count).map(|entry| &*entry.name);
+        // Whatever fails here is asked for alone, which tells why.
+        let mut steps = self.node.siblings(&asked().collect::<Vec<_>>()).ok()?.into_iter();
+        let first = steps.next().flatten().map(|step| filesystem.adopt(step));
+        let found = asked().skip(1).zip(steps).filter_map(|(name, step)| {
+            let inode = filesystem.adopt_ahead(step?);
+            Some((Box::from(name), inode))
+        });
+        filesystem.ahead.keep(&entries, found.collect());
+        Some(first?)
+    }
+
     fn create_regular(&self, name: &[u8], new: NewFile) -> Result<Arc<dyn Inode>, Errno> {
         let (step, file) = self.node.create(name, OpenFlags::RDWR, new)?;
-        self.changed();
+        self.names_changed();
         let inode = self.filesystem.adopt(step);
         inode.found_at(self, name);
         self.remember(&inode, file);
@@ -174,9 +206,10 @@ pub(super) struct OpenDirectory {
     listing: Mutex<Option<Arc<[Listed]>>, levels::Leaf>,
 }
 
+/// An entry of a listing.
 #[derive(Debug)]
-struct Listed {
-    name: Box<[u8]>,
+pub(super) struct Listed {
+    pub(super) name: Box<[u8]>,
     inode: u64,
     kind: FileKind,
 }
@@ -229,6 +262,9 @@ impl FileOps for OpenDirectory {
                 let old = self.listing.lock().replace(listing.clone());
                 drop(old);
                 self.inode.changed();
+                if self.inode.filesystem.access == Access::Exclusive {
+                    self.inode.filesystem.ahead.listed(self.inode.identity, &listing);
+                }
                 listing
             }
         };

@@ -15,7 +15,7 @@ use gofer::{
 };
 use rustc_hash::FxHashMap;
 
-use super::inode::GoferInode;
+use super::{ahead::Ahead, inode::GoferInode};
 use crate::{
     sync::{Mutex, RwLock, levels},
     vfs::{self, Filesystem, Inode},
@@ -43,6 +43,7 @@ pub struct GoferFilesystem {
     devices: Mutex<Devices, levels::Leaf>,
     inodes: RwLock<FxHashMap<(u64, u64), Weak<GoferInode>>, levels::Leaf>,
     kept: Mutex<VecDeque<Arc<OwnedFd>>, levels::Leaf>,
+    pub(super) ahead: Ahead,
 }
 
 struct Devices {
@@ -73,6 +74,7 @@ impl GoferFilesystem {
             devices: Mutex::new(devices),
             inodes: RwLock::new(FxHashMap::default()),
             kept: Mutex::new(VecDeque::new()),
+            ahead: Ahead::default(),
         }))
     }
 
@@ -100,6 +102,16 @@ impl GoferFilesystem {
     /// The inode of a node that was found or made: the one that is known for this file, if any.
     pub(super) fn adopt(&self, step: Step) -> Arc<GoferInode> {
         self.adopt_node(Arc::new(step.node), step.attr)
+    }
+
+    /// The same for one that nobody has asked for yet: what is known already is newer than the answer may
+    /// be when somebody comes for it.
+    pub(super) fn adopt_ahead(&self, step: Step) -> Arc<GoferInode> {
+        let known = self.inodes.read().get(&step.attr.identity()).and_then(Weak::upgrade);
+        match known {
+            Some(inode) if inode.kind() == super::attributes::kind(&step.attr) => inode,
+            _ => self.adopt(step),
+        }
     }
 
     fn adopt_node(&self, node: Arc<Node>, attr: Attr) -> Arc<GoferInode> {

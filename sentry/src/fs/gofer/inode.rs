@@ -30,7 +30,7 @@ pub(super) struct GoferInode {
     pub(super) filesystem: Arc<GoferFilesystem>,
     pub(super) node: Arc<Node>,
     kind: FileKind,
-    identity: (u64, u64),
+    pub(super) identity: (u64, u64),
     /// The device number that the guest sees.
     device: u64,
     common: InodeCommon,

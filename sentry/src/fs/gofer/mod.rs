@@ -13,6 +13,7 @@
 //! * **What it does not do.** Fifos, sockets and devices that it shows are the sentry's own behind the
 //!   name; the host's are never opened.
 
+mod ahead;
 mod attributes;
 mod directory;
 mod filesystem;
