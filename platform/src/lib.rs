@@ -26,7 +26,7 @@ use bitflags::bitflags;
 
 pub use host::{
     calls::{HostCall, host_calls},
-    place::run_anywhere,
+    place::{asleep, home, run_anywhere},
 };
 pub use registers::Registers;
 

@@ -4,39 +4,54 @@
 //! The two never work at the same time, so they are best on one CPU: there a wake-up is a switch of
 //! threads (some 5 µs there and back), while waking a virtual CPU that has halted costs ten times
 //! that. Left alone, the host's scheduler puts whoever is woken on an idle CPU. So both are tied to
-//! one CPU, and we see to it that pairs are spread: each CPU has a count of the guests that run there,
-//! and a pair that is not alone moves to where fewer are.
+//! one CPU, and we see to it that pairs are spread: each CPU has a count of the pairs that are busy
+//! there, in guest code or in the sentry, but not asleep.
+//!
+//! A new pair starts where its parent is, for most parents wait for their child at once, and a pair
+//! that shares its CPU moves to a freer one only when that has lasted: for some calls in a row, or
+//! for a millisecond of guest code.
 //!
 //! A guest that makes call after call gets more, while there are CPUs enough: its two threads go
 //! apart, and each looks at the channel's word for a while before it sleeps (some 100 ns there and
 //! back). That pays only as long as both are quick; when they are not, for whatever reason (the guest
 //! computes, the call blocks, another process wants the CPU), they come together again, and the next
-//! try waits twice as long.
+//! try waits twice as long. While the sentry's thread sleeps in a call, its stub does not look.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    cell::Cell,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use crate::sys;
 
-/// How often to look at a word: some 20 µs on today's processors.
-const LOOKS: u32 = 1_000;
+/// How often to look at a word: some 40 µs on today's processors, which is what waking one that has
+/// halted costs.
+const LOOKS: u32 = 2_000;
 /// Ticks of the processor's clock that a quick run of the guest, or a quick call, takes at most:
-/// 10 to 20 µs on today's processors.
-const QUICK: u64 = 40_000;
+/// some 30 µs on today's processors.
+const QUICK: u64 = 80_000;
 /// Quick runs in a row after which a pair goes apart, at first.
-const PATIENCE: u32 = 32;
+const PATIENCE: u32 = 6;
 /// And at last.
-const PATIENCE_MAX: u32 = 1 << 16;
+const PATIENCE_MAX: u32 = 192;
 /// How far quick runs make up for slow ones.
-const CREDIT: u32 = 8;
+const CREDIT: u32 = 16;
+/// What a slow one costs: it has to wake a processor, and a quick one saves a third of that.
+const SLOW: u32 = 3;
+/// Runs in a row in which a pair puts up with another one on its CPU.
+const SHARING: u32 = 16;
+/// How long it does so in one run.
+const SHARING_TIME: Duration = Duration::from_millis(1);
 
-/// The CPUs that this process may use, with the guests that run on each.
+/// The CPUs that this process may use, with the pairs that are busy on each.
 #[derive(Debug)]
 struct Cpus {
     numbers: Vec<usize>,
-    guests: Vec<AtomicU32>,
+    busy: Vec<AtomicU32>,
     /// How many pairs are apart.
     apart: AtomicU32,
 }
@@ -45,25 +60,55 @@ fn cpus() -> &'static Cpus {
     static CPUS: OnceLock<Cpus> = OnceLock::new();
     CPUS.get_or_init(|| {
         let numbers = sys::affinity();
-        let guests = numbers.iter().map(|_| AtomicU32::new(0)).collect();
-        Cpus { numbers, guests, apart: AtomicU32::new(0) }
+        let busy = numbers.iter().map(|_| AtomicU32::new(0)).collect();
+        Cpus { numbers, busy, apart: AtomicU32::new(0) }
     })
 }
 
+thread_local! {
+    /// The index of the CPU that the calling thread is tied to.
+    static TIED: Cell<Option<usize>> = const { Cell::new(None) };
+    /// Where the calling thread's pair counts as busy.
+    static COUNTED: Cell<Option<usize>> = const { Cell::new(None) };
+    /// While the calling thread's pair is apart: makes its stub sleep instead of looking.
+    static CALM: Cell<Option<Calm>> = const { Cell::new(None) };
+}
+
+/// See [`Place::enter`].
+pub(crate) type Calm = Box<dyn Fn()>;
+
 impl Cpus {
     fn count(&self, index: usize) -> u32 {
-        self.guests.get(index).map_or(0, |guests| guests.load(Ordering::Relaxed))
+        self.busy.get(index).map_or(0, |busy| busy.load(Ordering::Relaxed))
     }
 
     fn least(&self) -> usize {
         (0..self.numbers.len()).min_by_key(|index| self.count(*index)).unwrap_or(0)
     }
 
-    /// Whether another pair may have two CPUs for itself.
-    fn has_room(&self) -> bool {
-        let guests: u32 = (0..self.numbers.len()).map(|index| self.count(index)).sum();
-        let wanted = guests + self.apart.load(Ordering::Relaxed) + 2;
+    /// Whether there are CPUs for all that is busy, for those that are apart, and for so many more.
+    fn has_room(&self, more: u32) -> bool {
+        let busy: u32 = (0..self.numbers.len()).map(|index| self.count(index)).sum();
+        let wanted = busy + self.apart.load(Ordering::Relaxed) + more;
         usize::try_from(wanted).is_ok_and(|wanted| wanted <= self.numbers.len())
+    }
+
+    /// Whether the calling thread's pair, which counts at `at`, is not alone there while another CPU
+    /// has fewer.
+    fn is_crowded(&self, at: usize) -> bool {
+        self.count(at) > self.count(self.least()) + 1
+    }
+
+    fn add(&self, index: Option<usize>) {
+        if let Some(busy) = index.and_then(|index| self.busy.get(index)) {
+            busy.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn subtract(&self, index: Option<usize>) {
+        if let Some(busy) = index.and_then(|index| self.busy.get(index)) {
+            busy.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -76,13 +121,46 @@ pub(crate) fn prepare() {
 /// that a guest's thread starts but that drives no guest does well to call this first.
 pub fn run_anywhere() {
     sys::tie(0, &cpus().numbers);
+    TIED.set(None);
+}
+
+/// Which CPU the calling thread is tied to: what is woken there is woken fast.
+pub fn home() -> Option<usize> {
+    TIED.get()
+}
+
+/// Runs `sleep`, in which the calling thread only waits: its pair is not busy meanwhile.
+pub fn asleep<T>(sleep: impl FnOnce() -> T) -> T {
+    let counted = COUNTED.get();
+    if let Some(calm) = CALM.take() {
+        calm();
+        CALM.set(Some(calm));
+    }
+    cpus().subtract(counted);
+    let result = sleep();
+    cpus().add(counted);
+    result
+}
+
+fn tie_self(at: usize) -> bool {
+    if TIED.get() == Some(at) {
+        return true;
+    }
+    let number = cpus().numbers.get(at).copied().unwrap_or(0);
+    let tied = sys::tie(0, &[number]);
+    TIED.set(tied.then_some(at));
+    tied
 }
 
 /// Where one pair of threads is.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// The index of the stub's CPU, once it has one.
+    /// The index of the pair's CPU, once it has one.
     at: Option<usize>,
+    /// The index of the CPU that the stub is tied to.
+    stub_at: Option<usize>,
+    /// Runs in a row with another pair on the CPU.
+    shared_in_row: u32,
     /// While apart: slow runs until that ends.
     apart: Option<u32>,
     quick_in_row: u32,
@@ -98,6 +176,8 @@ impl Default for Place {
     fn default() -> Place {
         Place {
             at: None,
+            stub_at: None,
+            shared_in_row: 0,
             apart: None,
             quick_in_row: 0,
             patience: PATIENCE,
@@ -109,56 +189,76 @@ impl Default for Place {
 }
 
 impl Place {
-    /// Before the guest runs: settles where both threads run, and counts the guest there. Returns how
-    /// often each shall look before it sleeps.
-    pub(crate) fn enter(&mut self, stub: impl Fn() -> Option<i32>, can_look: Look) -> u32 {
+    /// The place of a child: where its parent is, to which its stub is tied from birth.
+    pub(crate) fn child(&self) -> Place {
+        let own = Place::default();
+        let is_free = own.is_free || self.is_free;
+        Place { at: self.stub_at, stub_at: self.stub_at, is_free, ..own }
+    }
+
+    /// Before the guest runs: settles where both threads run, and counts the pair there. Returns how
+    /// often each shall look before it sleeps. `can_look`: both share a word to look at; then it gives what
+    /// keeps the stub from looking.
+    pub(crate) fn enter(
+        &mut self,
+        stub: impl Fn() -> Option<i32>,
+        can_look: Option<&dyn Fn() -> Calm>,
+    ) -> u32 {
         if self.is_free {
             return 0;
         }
         self.given = sys::ticks();
         let cpus = cpus();
-        match self.apart {
-            Some(credit) => {
-                let slow = self.given.saturating_sub(self.back) > QUICK;
-                if slow && credit == 0 {
-                    self.come_together();
-                } else if slow {
-                    self.apart = Some(credit - 1);
-                }
+        if let Some(credit) = self.apart {
+            self.shared_in_row = if cpus.has_room(0) { 0 } else { self.shared_in_row + 1 };
+            if self.shared_in_row > SHARING {
+                self.come_together();
+            } else if self.given.saturating_sub(self.back) > QUICK {
+                self.spend(credit);
             }
-            None if can_look == Look::Yes
-                && self.quick_in_row >= self.patience
-                && cpus.has_room() =>
-            {
-                self.go_apart();
-            }
-            None => {
-                let at = match self.at {
-                    Some(at) if cpus.count(at) == 0 => at,
-                    Some(at) => {
-                        let least = cpus.least();
-                        if cpus.count(at) > cpus.count(least) { least } else { at }
-                    }
-                    None => cpus.least(),
-                };
-                if self.at != Some(at) && !self.settle(at, &stub) {
-                    return 0;
-                }
-            }
+        } else if let Some(calm) = can_look
+            && self.quick_in_row >= self.patience
+            && self.at.is_some()
+            && cpus.has_room(1)
+        {
+            self.go_apart(calm());
         }
-        if let Some(guests) = self.at.and_then(|at| cpus.guests.get(at)) {
-            guests.fetch_add(1, Ordering::Relaxed);
+        if self.apart.is_some() {
+            return LOOKS;
         }
-        if self.apart.is_some() { LOOKS } else { 0 }
+        let mut at = self.at.or(TIED.get()).unwrap_or_else(|| cpus.least());
+        let is_crowded = if COUNTED.get() == Some(at) {
+            cpus.is_crowded(at)
+        } else {
+            cpus.count(at) > cpus.count(cpus.least())
+        };
+        self.shared_in_row = if is_crowded { self.shared_in_row + 1 } else { 0 };
+        // Who waits in the kernel cannot be moved while it does.
+        if self.shared_in_row > SHARING || (is_crowded && can_look.is_none()) {
+            at = cpus.least();
+            self.shared_in_row = 0;
+        }
+        self.settle(at, &stub);
+        0
+    }
+
+    /// How long to wait for the guest before [`Place::reconsider`], if it should be.
+    pub(crate) fn sharing_time(&self) -> Option<Duration> {
+        (self.shared_in_row > 0).then_some(SHARING_TIME)
+    }
+
+    /// The guest has been running for long: moves the pair if it still is not alone and might be.
+    pub(crate) fn reconsider(&mut self, stub: impl Fn() -> Option<i32>) {
+        if self.at.is_some_and(|at| !self.is_free && cpus().is_crowded(at)) {
+            self.shared_in_row = 0;
+            self.settle(cpus().least(), &stub);
+        }
     }
 
     /// After the guest ran.
     pub(crate) fn leave(&mut self) {
         if self.is_free {
             return;
-        }
-        if let Some(guests) = self.at.and_then(|at| cpus().guests.get(at)) {
-            guests.fetch_sub(1, Ordering::Relaxed);
         }
         let before = self.back;
         self.back = sys::ticks();
@@ -171,38 +271,67 @@ impl Place {
                 if self.quick_in_row > self.patience {
                     self.patience = PATIENCE;
                 }
-            } else if credit == 0 {
-                self.come_together();
             } else {
-                self.apart = Some(credit - 1);
+                self.spend(credit);
             }
         }
     }
 
-    /// The calling thread drives no guest any more.
+    /// A slow run or call while apart.
+    fn spend(&mut self, credit: u32) {
+        match credit.checked_sub(SLOW) {
+            Some(left) => self.apart = Some(left),
+            None => {
+                self.patience = self.patience.saturating_mul(2).min(PATIENCE_MAX);
+                self.come_together();
+            }
+        }
+    }
+
+    /// The pair gets a child, which starts on its CPU: there must be room for it.
+    pub(crate) fn make_room(&mut self) {
+        if self.apart.is_some() {
+            self.come_together();
+        }
+    }
+
+    /// The calling thread drives this guest no more. It stays where it is: most often the next one that
+    /// it drives is there too.
     pub(crate) fn leave_for_good(&mut self) {
         if self.apart.take().is_some() {
             cpus().apart.fetch_sub(1, Ordering::Relaxed);
+            CALM.take();
         }
         if self.at.take().is_some() {
-            sys::tie(0, &cpus().numbers);
+            cpus().subtract(COUNTED.take());
         }
         self.is_free = true;
     }
 
-    fn settle(&mut self, at: usize, stub: &impl Fn() -> Option<i32>) -> bool {
+    /// Ties both threads to a CPU and counts the pair there.
+    fn settle(&mut self, at: usize, stub: &impl Fn() -> Option<i32>) {
         let cpu = cpus().numbers.get(at).copied().unwrap_or(0);
-        let tied = stub().is_some_and(|tid| sys::tie(tid, &[cpu]) && sys::tie(0, &[cpu]));
-        if tied {
-            self.at = Some(at);
-        } else {
-            self.leave_for_good();
+        if self.stub_at != Some(at) {
+            if !stub().is_some_and(|tid| sys::tie(tid, &[cpu])) {
+                self.leave_for_good();
+                run_anywhere();
+                return;
+            }
+            self.stub_at = Some(at);
         }
-        tied
+        if !tie_self(at) {
+            self.leave_for_good();
+            return;
+        }
+        self.at = Some(at);
+        if COUNTED.get() != Some(at) {
+            cpus().subtract(COUNTED.replace(Some(at)));
+            cpus().add(Some(at));
+        }
     }
 
     /// The stub stays, this thread goes to another CPU.
-    fn go_apart(&mut self) {
+    fn go_apart(&mut self, calm: Calm) {
         let cpus = cpus();
         let others: Vec<usize> = cpus
             .numbers
@@ -211,10 +340,12 @@ impl Place {
             .filter(|(index, _)| Some(*index) != self.at && cpus.count(*index) == 0)
             .map(|(_, number)| *number)
             .collect();
-        self.quick_in_row = 0;
+        (self.quick_in_row, self.shared_in_row) = (0, 0);
         if !others.is_empty() && sys::tie(0, &others) {
+            TIED.set(None);
             cpus.apart.fetch_add(1, Ordering::Relaxed);
             self.apart = Some(CREDIT);
+            CALM.set(Some(calm));
         }
     }
 
@@ -222,19 +353,10 @@ impl Place {
         let cpus = cpus();
         cpus.apart.fetch_sub(1, Ordering::Relaxed);
         self.apart = None;
-        self.quick_in_row = 0;
-        self.patience = self.patience.saturating_mul(2).min(PATIENCE_MAX);
-        if let Some(cpu) = self.at.and_then(|at| cpus.numbers.get(at)) {
-            sys::tie(0, &[*cpu]);
+        (self.quick_in_row, self.shared_in_row) = (0, 0);
+        CALM.take();
+        if let Some(at) = self.at {
+            tie_self(at);
         }
     }
-}
-
-/// Whether a platform's threads can look at a word at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// They share one.
-    Yes,
-    /// They wait in the kernel.
-    No,
 }

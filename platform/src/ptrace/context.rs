@@ -19,7 +19,7 @@ use super::{
 use crate::{
     AddressSpace, Backing, Context, Error, Exit, Fault, HostCallError, Interrupter, MapOptions,
     Protection, Registers,
-    host::place::{Look, Place},
+    host::place::Place,
     interrupt::{Bell, INTERRUPT},
     memory::hostcall::{self, Caller, word},
     registers::{USER_CS, USER_EFLAGS, USER_SS, state::StateLayout},
@@ -273,7 +273,7 @@ impl PtraceContext {
             self.bell.take();
             return Ok(Exit::Interrupted);
         }
-        self.place.enter(|| self.bell.checked_tid(), Look::No);
+        self.place.enter(|| self.bell.checked_tid(), None);
         let result = self.run_traced(registers);
         self.bell.stop();
         self.place.leave();
@@ -504,7 +504,9 @@ impl Context for PtraceContext {
         self.process.count_thread();
         let process = Arc::clone(&self.process);
         // The host gave the new thread this one's state.
-        Ok(Box::new(PtraceContext::new(process, bell, &self.layout, None)))
+        let mut context = PtraceContext::new(process, bell, &self.layout, None);
+        context.place = self.place.child();
+        Ok(Box::new(context))
     }
 
     fn fork(&mut self) -> Result<Box<dyn Context>, Error> {
@@ -531,6 +533,7 @@ impl Context for PtraceContext {
         let close = (libc::SYS_close, [self.process.stub_socket, 0, 0, 0, 0, 0]);
         let die = [word(libc::PR_SET_PDEATHSIG), word(libc::SIGKILL), 0, 0, 0, 0];
         context.first_calls = vec![close, (libc::SYS_prctl, die)];
+        context.place = self.place.child();
         Ok(Box::new(context))
     }
 

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     AddressSpace, Backing, Context, Error, Exit, Fault, HostCallError, Interrupter, MapOptions,
     Protection, Registers,
-    host::place::{Look, Place},
+    host::place::{Calm, Place},
     memory::{
         channel::field,
         hostcall::{self, Caller},
@@ -55,10 +55,11 @@ impl SystrapContext {
         thread: Arc<Thread>,
         layout: &Arc<StateLayout>,
         state: Option<Vec<u8>>,
+        place: Place,
     ) -> SystrapContext {
         let space = Arc::clone(&process) as Arc<dyn AddressSpace>;
         let layout = Arc::clone(layout);
-        let (bases, place) = ((0, 0), Place::default());
+        let bases = (0, 0);
         SystrapContext {
             thread,
             process,
@@ -127,11 +128,19 @@ impl SystrapContext {
             self.thread.bell.take();
             return Ok(Exit::Interrupted);
         }
-        let looks = self.place.enter(|| self.thread.bell.checked_tid(), Look::Yes);
+        let calm = || -> Calm {
+            let thread = Arc::clone(&self.thread);
+            Box::new(move || thread.channel.set(field::SPINS, 0))
+        };
+        let looks = self.place.enter(|| self.thread.bell.checked_tid(), Some(&calm));
+        let patience = self.place.sharing_time();
         self.looks = looks;
         channel.set(field::SPINS, looks);
         wake::give(channel.turn());
-        let result = self.thread.await_guest(looks);
+        let (place, bell) = (&mut self.place, &self.thread.bell);
+        let result = self
+            .thread
+            .await_guest(looks, patience, || place.reconsider(|| bell.checked_tid()));
         self.thread.bell.stop();
         self.place.leave();
         result?;
@@ -258,16 +267,19 @@ impl Context for SystrapContext {
     }
 
     fn spawn_thread(&mut self) -> Result<Box<dyn Context>, Error> {
+        self.place.make_room();
         let state = self.extended_state()?;
         let thread = self.process.spawn(&self.thread, self.looks)?;
-        let process = Arc::clone(&self.process);
-        Ok(Box::new(SystrapContext::new(process, thread, &self.layout, Some(state))))
+        let (process, place) = (Arc::clone(&self.process), self.place.child());
+        Ok(Box::new(SystrapContext::new(process, thread, &self.layout, Some(state), place)))
     }
 
     fn fork(&mut self) -> Result<Box<dyn Context>, Error> {
+        self.place.make_room();
         let state = self.extended_state()?;
         let (process, thread) = self.process.fork(&self.thread, self.looks)?;
-        Ok(Box::new(SystrapContext::new(process, thread, &self.layout, Some(state))))
+        let place = self.place.child();
+        Ok(Box::new(SystrapContext::new(process, thread, &self.layout, Some(state), place)))
     }
 
     fn extended_state(&mut self) -> Result<Vec<u8>, Error> {

@@ -22,7 +22,10 @@ use super::{
 };
 use crate::{
     Error,
-    host::{cpu, place},
+    host::{
+        cpu,
+        place::{self, Place},
+    },
     interrupt::INTERRUPT,
     memory::{
         hostcall::word,
@@ -207,7 +210,8 @@ impl Pool {
     /// A fresh stub, which knows nothing of any guest.
     pub(crate) fn take(&self) -> Result<SystrapContext, Error> {
         let (process, thread, state) = self.take_parts()?;
-        Ok(SystrapContext::new(process, thread, &state, Some(state.initial())))
+        let initial = Some(state.initial());
+        Ok(SystrapContext::new(process, thread, &state, initial, Place::default()))
     }
 
     /// The parts of a fresh stub.

@@ -64,11 +64,18 @@ impl Thread {
         Ok(Thread { channel, bell: Arc::default() })
     }
 
-    /// Waits for the event that ends a run of the guest, however long that takes.
-    pub(crate) fn await_guest(&self, spins: u32) -> Result<(), Error> {
+    /// Waits for the event that ends a run of the guest, however long that takes. `late` is called now and
+    /// then while it does, for the first time after `first`.
+    pub(crate) fn await_guest(
+        &self,
+        spins: u32,
+        first: Option<Duration>,
+        mut late: impl FnMut(),
+    ) -> Result<(), Error> {
         let mut asked: Option<Instant> = None;
-        wake::wait(self.channel.turn(), spins, || {
+        wake::wait(self.channel.turn(), spins, first, || {
             self.check()?;
+            late();
             // An interrupt that gets no answer was lost or is being ignored.
             if self.bell.ring_again() {
                 let since = *asked.get_or_insert_with(Instant::now);
@@ -154,7 +161,7 @@ impl Thread {
 
     fn await_within(&self, spins: u32, limit: Duration) -> Result<(), Error> {
         let mut start: Option<Instant> = None;
-        wake::wait(self.channel.turn(), spins, || {
+        wake::wait(self.channel.turn(), spins, None, || {
             self.check()?;
             if start.get_or_insert_with(Instant::now).elapsed() > limit {
                 return Err(Error::StubDied { reason: "it does not answer" });

@@ -31,11 +31,12 @@ pub(crate) fn is_watching(turn: &AtomicU32) -> bool {
     turn.load(Ordering::Relaxed) == TURN_SENTRY
 }
 
-/// Waits for the sentry's turn. Looks `spins` times, then sleeps; `check` runs after each sleep that
-/// timed out or was for nothing, and ends the wait with its error.
+/// Waits for the sentry's turn. Looks `spins` times, then sleeps, `first` for so long; `check` runs after
+/// each sleep that timed out or was for nothing, and ends the wait with its error.
 pub(crate) fn wait(
     turn: &AtomicU32,
     spins: u32,
+    first: Option<Duration>,
     mut check: impl FnMut() -> Result<(), Error>,
 ) -> Result<(), Error> {
     for _ in 0..spins {
@@ -44,6 +45,7 @@ pub(crate) fn wait(
         }
         std::hint::spin_loop();
     }
+    let mut nap = first.unwrap_or(DEADLINE);
     loop {
         match turn.load(Ordering::Acquire) {
             TURN_SENTRY | TURN_SENTRY_STUB_SLEEPS => return Ok(()),
@@ -58,9 +60,10 @@ pub(crate) fn wait(
             TURN_DEAD => return Err(Error::StubDied { reason: "its process ended" }),
             _ => return Err(Error::StubDied { reason: "its channel says nonsense" }),
         }
-        sys::futex_wait(turn, TURN_STUB_SENTRY_SLEEPS, DEADLINE);
+        sys::futex_wait(turn, TURN_STUB_SENTRY_SLEEPS, nap);
         if turn.load(Ordering::Acquire) == TURN_STUB_SENTRY_SLEEPS {
             check()?;
+            nap = nap.saturating_mul(4).min(DEADLINE);
         }
     }
 }

@@ -165,6 +165,10 @@ impl Sleeper {
     /// Sleeps until woken, interrupted or `deadline`. `Ok` may come without a cause.
     pub fn sleep(&self, deadline: Option<Instant>) -> Result<(), Cut> {
         assert_none_held();
+        platform::asleep(|| self.sleep_counted(deadline))
+    }
+
+    fn sleep_counted(&self, deadline: Option<Instant>) -> Result<(), Cut> {
         if !self.is_poked.swap(false, Ordering::AcqRel) {
             self.look();
         }

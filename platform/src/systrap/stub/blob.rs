@@ -120,21 +120,25 @@ unsafe fn hand_over(control: *mut Control, event: u32) {
     // SAFETY: the word is in the channel, aligned, and only ever accessed atomically.
     let turn = unsafe { AtomicU32::from_ptr(&raw mut (*control).turn) };
     // SAFETY: the channel is mapped.
-    let spins = unsafe {
+    unsafe {
         (*control).event = event;
         if (*control).features & FEATURE_RDPID != 0 {
             (*control).cpu = arch::cpu();
         }
-        (&raw const (*control).spins).read_volatile()
-    };
+    }
+    // The sentry may take it back to 0 at any time.
+    // SAFETY: the channel is mapped.
+    let spins = || unsafe { (&raw const (*control).spins).read_volatile() };
     if turn.swap(TURN_SENTRY, Ordering::SeqCst) == TURN_STUB_SENTRY_SLEEPS {
         arch::syscall(SYS_FUTEX, [turn.as_ptr() as u64, FUTEX_WAKE, 1, 0, 0, 0]);
     }
-    for _ in 0..spins {
+    let mut looked = 0;
+    while looked < spins() {
         if turn.load(Ordering::Acquire) <= TURN_STUB_SENTRY_SLEEPS {
             return;
         }
         core::hint::spin_loop();
+        looked += 1;
     }
     while turn.load(Ordering::Acquire) > TURN_STUB_SENTRY_SLEEPS {
         let slept = turn.compare_exchange(
