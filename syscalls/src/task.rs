@@ -209,7 +209,7 @@ pub fn waitid(
         P_PID if id.0 > 0 => WaitFor::Process(id.0),
         P_PGID if id.0 == 0 => WaitFor::Group(own_process_group(cx)),
         P_PGID if id.0 > 0 => WaitFor::Group(id.0),
-        P_PIDFD if id.0 >= 0 => WaitFor::Process(pid_of_pidfd(cx, abi::Fd(id.0))?),
+        P_PIDFD if id.0 >= 0 => WaitFor::Process(pid_of_pidfd(cx, Fd(id.0))?),
         _ => return Err(Errno::EINVAL.into()),
     };
     let waited = cx.wait_for_child(which, options).or_restart(Restart::IfSaRestart)?;
@@ -235,7 +235,7 @@ fn own_process_group(cx: &Current) -> i32 {
     tasks.process(cx.task().pid()).map_or(0, |process| process.process_group)
 }
 
-fn pid_of_pidfd(cx: &Current, fd: abi::Fd) -> Result<i32, Errno> {
+fn pid_of_pidfd(cx: &Current, fd: Fd) -> Result<i32, Errno> {
     let file = cx.file(fd)?;
     sentry::task::pidfd_target(&file).ok_or(Errno::EBADF)
 }
@@ -293,10 +293,10 @@ pub fn kcmp(
         std::cmp::Ordering::Greater => 2,
     };
     let address = |pointer: *const ()| pointer.addr();
-    let at = |arc: &std::sync::Arc<sentry::task::FdTable>, index: u64| {
-        let fd = i32::try_from(index).map(abi::Fd).map_err(|_| Errno::EBADF)?;
+    let at = |arc: &Arc<sentry::task::FdTable>, index: u64| {
+        let fd = i32::try_from(index).map(Fd).map_err(|_| Errno::EBADF)?;
         let file = arc.file(fd).ok_or(Errno::EBADF)?;
-        Ok::<_, Errno>(address(std::sync::Arc::as_ptr(&file).cast()))
+        Ok::<_, Errno>(address(Arc::as_ptr(&file).cast()))
     };
     let same = |x: *const (), y: *const ()| order(address(x), address(y));
     use std::sync::Arc as A;

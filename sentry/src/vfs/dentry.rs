@@ -339,16 +339,6 @@ impl Dentry {
         self.keep(child);
     }
 
-    /// Children that are in use or cached now (for umount(2) and propagation).
-    pub(super) fn live_children(&self) -> Vec<Arc<Dentry>> {
-        let children = self.children.read();
-        let live = children.table.values().filter_map(|child| match child {
-            Child::There(weak) => weak.upgrade(),
-            Child::Missing => None,
-        });
-        live.collect()
-    }
-
     /// Names in the table, dead ones too.
     #[cfg(test)]
     pub(crate) fn cached_names(&self) -> usize {

@@ -15,25 +15,38 @@ use super::{Dentry, Inode};
 use crate::sync::{Mutex, levels};
 
 bitflags! {
-    /// What happened, in inotify(7)'s bits.
+    /// What happened, in inotify(7)'s bits, which explains each.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-    #[allow(missing_docs, reason = "inotify(7) explains each")]
     pub struct Event: u32 {
+        /// `IN_ACCESS`.
         const ACCESS = 0x1;
+        /// `IN_MODIFY`.
         const MODIFY = 0x2;
+        /// `IN_ATTRIB`.
         const ATTRIB = 0x4;
+        /// `IN_CLOSE_WRITE`.
         const CLOSE_WRITE = 0x8;
+        /// `IN_CLOSE_NOWRITE`.
         const CLOSE_NOWRITE = 0x10;
+        /// `IN_OPEN`.
         const OPEN = 0x20;
+        /// `IN_MOVED_FROM`.
         const MOVED_FROM = 0x40;
+        /// `IN_MOVED_TO`.
         const MOVED_TO = 0x80;
+        /// `IN_CREATE`.
         const CREATE = 0x100;
+        /// `IN_DELETE`.
         const DELETE = 0x200;
+        /// `IN_DELETE_SELF`.
         const DELETE_SELF = 0x400;
+        /// `IN_MOVE_SELF`.
         const MOVE_SELF = 0x800;
+        /// `IN_UNMOUNT`.
         const UNMOUNT = 0x2000;
         /// Of a watch: nothing of what happens to files whose names are gone.
         const EXCL_UNLINK = 0x400_0000;
+        /// `IN_ISDIR`.
         const ISDIR = 0x4000_0000;
     }
 }

@@ -74,7 +74,7 @@ pub struct LineDiscipline {
 }
 
 /// The settings of a new terminal (`tty_std_termios`).
-pub fn new_terminal() -> Termios {
+pub(super) fn new_terminal() -> Termios {
     let mut termios = Termios {
         c_iflag: (InputModes::ICRNL | InputModes::IXON).bits(),
         c_oflag: (OutputModes::OPOST | OutputModes::ONLCR).bits(),

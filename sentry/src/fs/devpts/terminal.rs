@@ -400,6 +400,7 @@ impl Terminal {
         self.slave_queue.notify(Ready::READABLE | Ready::WRITABLE);
     }
 
+    /// Another window: the foreground group hears of it (`SIGWINCH`).
     pub fn set_size(&self, size: Winsize) {
         let foreground = {
             let mut state = self.lock();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `/proc/<pid>` and `/proc/<pid>/task/<tid>`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use abi::Errno;
 
@@ -437,9 +437,4 @@ impl Special for memory::Memory {
         self.0.check_access(opener)?;
         memory::open(&self.0)
     }
-}
-
-/// Names by number, for directories of numbers.
-pub(super) fn numbered<T>(items: Vec<(i32, T)>) -> BTreeMap<i32, T> {
-    items.into_iter().collect()
 }

@@ -118,6 +118,12 @@ pub enum Body {
     OwnDevice(u64, Box<dyn Special>),
 }
 
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind().fmt(f)
+    }
+}
+
 impl Body {
     fn kind(&self) -> FileKind {
         match self {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Directories of made-up trees.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use abi::Errno;
 
@@ -32,6 +32,12 @@ type Maker = Box<dyn Fn() -> (u32, Body) + Send + Sync>;
 pub struct StaticTree {
     names: Vec<(String, FileKind, Maker)>,
     nodes: Mutex<BTreeMap<usize, Arc<Node>>, levels::Leaf>,
+}
+
+impl fmt::Debug for StaticTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names.iter().map(|(name, ..)| name)).finish()
+    }
 }
 
 impl StaticTree {
