@@ -422,14 +422,5 @@ pub(crate) fn check_trace(cx: &Current, target: &Arc<Task>) -> Result<(), Errno>
     if target.pid() == cx.task().pid() {
         return Ok(());
     }
-    let (mine, theirs) = (cx.creds(), target.creds());
-    let has_all = mine.has(Capabilities::SYS_PTRACE);
-    let same_user = [theirs.ruid, theirs.euid, theirs.suid].iter().all(|uid| *uid == mine.ruid);
-    let same_group = [theirs.rgid, theirs.egid, theirs.sgid].iter().all(|gid| *gid == mine.rgid);
-    let may = has_all
-        || (same_user
-            && same_group
-            && target.group().dumpable() == 1
-            && mine.permitted.contains(theirs.permitted));
-    if may { Ok(()) } else { Err(Errno::EPERM) }
+    target.check_access(&cx.creds())
 }

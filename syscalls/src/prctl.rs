@@ -20,7 +20,12 @@ use abi::{
         PR_TASK_PERF_EVENTS_ENABLE, PR_TSC_ENABLE, PrctlOption, SecureBits,
     },
 };
-use sentry::{creds::Credentials, kernel::SysResult, mm::TASK_SIZE, task::Current};
+use sentry::{
+    creds::Credentials,
+    kernel::SysResult,
+    mm::TASK_SIZE,
+    task::{Current, Task, ptrace::have_done},
+};
 
 /// prctl(2)
 pub fn prctl(
@@ -238,6 +243,26 @@ fn get_auxv(cx: &mut Current, to: UserAddr, len: u64, rest_is_zero: bool) -> Sys
     let told = bytes.len().min(usize::try_from(len).unwrap_or(usize::MAX));
     cx.write_bytes(to, bytes.get(..told).unwrap_or(&bytes))?;
     Ok(abi::num::to_u64(bytes.len()))
+}
+
+/// `PTRACE_ARCH_PRCTL`: arch_prctl(2) on a tracee's registers, with the tracer's memory.
+pub(crate) fn arch_of_tracee(
+    cx: &mut Current,
+    tracee: &Task,
+    option: ArchPrctlOption,
+    addr: UserAddr,
+) -> Result<u64, Errno> {
+    let base = match option.0 {
+        ARCH_GET_FS => have_done(tracee, |cx| Ok(cx.registers().fs_base))?,
+        ARCH_GET_GS => have_done(tracee, |cx| Ok(cx.registers().gs_base))?,
+        ARCH_SET_FS | ARCH_SET_GS => {
+            let set = move |cx: &mut Current| Ok(arch_prctl(cx, option, addr).is_ok());
+            let is_set = have_done(tracee, set)?;
+            return if is_set { Ok(0) } else { Err(Errno::EPERM) };
+        }
+        _ => return Err(Errno::EINVAL),
+    };
+    cx.write(UserOut::new(addr), &base).map(|()| 0)
 }
 
 /// arch_prctl(2)

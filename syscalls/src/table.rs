@@ -408,7 +408,7 @@ macro_rules! with_table {
                 [158 / -] arch_prctl in prctl (option: ArchPrctlOption, arg2: UserAddr) Partial("no cpuid faulting, no shadow stacks");
 
                 // tracing
-                [101 / 117] ptrace in ptrace (request: PtraceRequest, pid: Pid, addr: UserAddr, data: u64) Planned;
+                [101 / 117] ptrace in ptrace (request: PtraceRequest, pid: Pid, addr: UserAddr, data: u64) Partial("no debug registers, no blocks of steps, no filters dumped");
 
                 // filters
                 [317 / 277] seccomp in seccomp (op: SeccompOperation, flags: u32, args: UserAddr) Partial("no user notification: NEW_LISTENER is EINVAL");

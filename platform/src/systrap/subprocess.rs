@@ -471,7 +471,7 @@ fn map_channel(addr: u64, fd: u64) -> Op {
 
 impl AddressSpace for Subprocess {
     fn read(&self, addr: UserAddr, to: &mut [u8]) -> usize {
-        let len = within(&self.fixed, addr, to.len());
+        let len = readable_within(&self.fixed, addr, to.len());
         to.get_mut(..len).map_or(0, |to| self.read_anywhere(addr.raw(), to))
     }
 
@@ -534,6 +534,17 @@ pub(crate) fn within(fixed: &Fixed, addr: UserAddr, len: usize) -> usize {
     }
     let room = user.end.raw().saturating_sub(addr.raw());
     len.min(usize::try_from(room).unwrap_or(usize::MAX))
+}
+
+/// As [`within`] for what may only be read: the vDSO's code is the guest's as well.
+fn readable_within(fixed: &Fixed, addr: UserAddr, len: usize) -> usize {
+    match fixed.layout.vdso.filter(|vdso| vdso.code.contains(addr)) {
+        Some(vdso) => {
+            let room = vdso.code.end.raw() - addr.raw();
+            len.min(usize::try_from(room).unwrap_or(usize::MAX))
+        }
+        None => within(fixed, addr, len),
+    }
 }
 
 /// All stub processes by number, for the thread that reaps them.

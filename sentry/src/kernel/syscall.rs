@@ -6,7 +6,7 @@ use std::sync::Arc;
 use abi::Errno;
 
 use crate::{
-    task::{Current, seccomp::Verdict},
+    task::{Current, ptrace::Entry, seccomp::Verdict},
     wait::Cut,
 };
 
@@ -24,6 +24,28 @@ pub enum Restart {
     WithBlock,
     /// `EINTR` always.
     Never,
+}
+
+impl Restart {
+    /// Linux's private errnos, as a tracer sees them in the register of the result.
+    const CODES: [(Restart, i64); 4] = [
+        (Restart::IfSaRestart, 512),
+        (Restart::Always, 513),
+        (Restart::IfNoHandler, 514),
+        (Restart::WithBlock, 516),
+    ];
+
+    /// What stands for it in the register of the result.
+    pub(crate) fn to_register(self) -> u64 {
+        let found = Restart::CODES.iter().find(|(restart, _)| *restart == self);
+        found.map_or(Errno::EINTR.to_register(), |(_, code)| (-code).cast_unsigned())
+    }
+
+    /// What a register says about a call that was cut short.
+    pub(crate) fn of_register(value: u64) -> Option<Restart> {
+        let code = value.cast_signed().checked_neg()?;
+        Restart::CODES.iter().find(|(_, of)| *of == code).map(|(restart, _)| *restart)
+    }
 }
 
 /// Why a handler did not return a value. Made only by `syscalls`, read only by [`super::syscall`].
@@ -77,14 +99,31 @@ pub struct SyscallTable {
 /// Carries out the call that trapped and puts its result where the program looks for it. Returns the
 /// wait status if the task is to end.
 pub(crate) fn enter(cx: &mut Current) -> Option<i32> {
-    let number = cx.registers.syscall_number();
-    let args = cx.registers.syscall_args();
+    cx.registers.rax = Errno::ENOSYS.to_register();
+    if cx.task().is_traced() && cx.trace_call_entry() == Entry::Skip {
+        return None;
+    }
+    let status = carry_out(cx);
+    if status.is_none() && cx.task().is_traced() {
+        cx.trace_call_exit();
+    }
+    status
+}
+
+/// What [`enter`] does between the tracer's two looks: number and arguments are what the tracer has left.
+fn carry_out(cx: &mut Current) -> Option<i32> {
+    /// A tracer's word for: not at all. The result stands in the registers already.
+    const NO_CALL: u64 = 0xffff_ffff;
     let kernel = Arc::clone(&cx.kernel);
     let table = &kernel.config().syscalls;
     // The kernel looks at the low half of the register alone (`do_syscall_64`).
-    let number = number & 0xffff_ffff;
-    cx.registers.rax = Errno::ENOSYS.to_register();
-    let verdict = cx.ask_seccomp(number, args);
+    let number = cx.registers.syscall_number() & 0xffff_ffff;
+    if number == NO_CALL {
+        return None;
+    }
+    let verdict = cx.ask_seccomp(number, cx.registers.syscall_args());
+    // A filter may have had the tracer change the call.
+    let (number, args) = (cx.registers.syscall_number() & 0xffff_ffff, cx.registers.syscall_args());
     let result = match verdict {
         Verdict::Allow => (table.dispatch)(cx, number, args),
         Verdict::Skip => refused(cx.registers.rax),

@@ -13,7 +13,7 @@ use crate::{
         SystemView, TaskDetails, TaskNumbers, TaskTimes, TaskView,
     },
     mm::{MemoryManager, VmaFlags},
-    task::{RunState, Task, calling},
+    task::{RunState, Task, calling, ptrace},
     time::Clock,
     vfs::{FileDescription, MountNamespace, Place},
 };
@@ -155,6 +155,7 @@ impl TaskView for OneTask {
             numbers.session = entry.session;
             tasks.terminal_of(process)
         };
+        numbers.tracer = self.task.tracer().map_or(0, |tracer| tracer.tid());
         if let Some(terminal) = terminal.and_then(crate::fs::devpts::find) {
             numbers.terminal = u32::try_from(terminal.device()).unwrap_or(0);
             numbers.terminal_group = terminal.foreground();
@@ -270,7 +271,8 @@ impl TaskView for OneTask {
     }
 
     fn memory(&self) -> Option<Arc<dyn MemoryView>> {
-        self.task.mm().map(|mm| Arc::new(Memory(mm)) as _)
+        let kernel = self.kernel.clone();
+        self.task.mm().map(|mm| Arc::new(Memory { mm, kernel }) as _)
     }
 
     fn executable(&self) -> Option<Place> {
@@ -381,7 +383,21 @@ impl OneTask {
 }
 
 /// An address space.
-struct Memory(Arc<MemoryManager>);
+struct Memory {
+    mm: Arc<MemoryManager>,
+    kernel: Weak<Kernel>,
+}
+
+impl Memory {
+    /// A thread in this memory that stands still for its tracer: it can write what others cannot.
+    fn tracee(&self) -> Option<Arc<Task>> {
+        let kernel = self.kernel.upgrade()?;
+        let tasks: Vec<Arc<Task>> =
+            kernel.tasks().tasks().filter(|task| task.is_traced()).cloned().collect();
+        let is_here = |task: &Arc<Task>| task.mm().is_some_and(|mm| Arc::ptr_eq(&mm, &self.mm));
+        tasks.into_iter().find(|task| is_here(task) && task.trace_stop().is_ok())
+    }
+}
 
 impl MemoryView for Memory {
     fn maps(&self) -> Vec<MapLine> {
@@ -402,13 +418,13 @@ impl MemoryView for Memory {
                 name: entry.name,
             }
         };
-        self.0.maps().into_iter().map(line).collect()
+        self.mm.maps().into_iter().map(line).collect()
     }
 
     fn sizes(&self) -> MemorySizes {
-        let usage = self.0.usage();
-        let pages = |index: usize| self.0.statm().get(index).copied().unwrap_or(0) * 4096;
-        let program = self.0.program();
+        let usage = self.mm.usage();
+        let pages = |index: usize| self.mm.statm().get(index).copied().unwrap_or(0) * 4096;
+        let program = self.mm.program();
         let text = program.end_code.saturating_sub(program.start_code);
         MemorySizes {
             size: usage.total,
@@ -424,13 +440,13 @@ impl MemoryView for Memory {
     }
 
     fn places(&self) -> MemoryPlaces {
-        let program = self.0.program();
+        let program = self.mm.program();
         MemoryPlaces {
             start_code: program.start_code,
             end_code: program.end_code,
             start_data: program.start_data,
             end_data: program.end_data,
-            start_brk: self.0.program_break().0,
+            start_brk: self.mm.program_break().0,
             start_stack: program.start_stack,
             arguments: (program.arg_start, program.arg_end),
             environment: (program.env_start, program.env_end),
@@ -438,17 +454,26 @@ impl MemoryView for Memory {
     }
 
     fn auxv(&self) -> Vec<u8> {
-        let program = self.0.program();
+        let program = self.mm.program();
         let end = [(0, 0)];
         let entries = program.auxv.iter().chain(&end);
         entries.flat_map(|(kind, value)| [*kind, *value]).flat_map(u64::to_ne_bytes).collect()
     }
 
     fn read(&self, address: u64, to: &mut [u8]) -> usize {
-        self.0.space().read(UserAddr(address), to)
+        self.mm.space().read(UserAddr(address), to)
     }
 
     fn write(&self, address: u64, from: &[u8]) -> usize {
-        self.0.space().poke(UserAddr(address), from)
+        let done = self.mm.space().poke(UserAddr(address), from);
+        if done == from.len() {
+            return done;
+        }
+        let Some(tracee) = self.tracee() else { return done };
+        let bytes = from.get(done..).unwrap_or_default().to_vec();
+        let at = address.saturating_add(abi::num::to_u64(done));
+        let poked =
+            ptrace::have_done(&tracee, move |cx| Ok(cx.context().poke(UserAddr(at), &bytes)));
+        done + poked.unwrap_or(0)
     }
 }

@@ -36,6 +36,11 @@ impl Pending {
         self.queue.len()
     }
 
+    /// The queued infos, oldest first.
+    pub fn infos(&self) -> Vec<SigInfo> {
+        self.queue.iter().copied().collect()
+    }
+
     /// Whether nothing is pending.
     pub fn is_empty(&self) -> bool {
         self.set.is_empty()

@@ -11,13 +11,14 @@ use std::{
 };
 
 use abi::{
-    Errno, UserAddr, UserOut, cred::Capabilities, resource::RLIMIT_NPROC, sched::CloneFlags,
+    Errno, UserAddr, UserOut, cred::Capabilities, ptrace::PTRACE_EVENT_VFORK_DONE,
+    resource::RLIMIT_NPROC, sched::CloneFlags,
 };
 use arc_swap::ArcSwap;
 use platform::Context;
 
 use super::{
-    Current, Resources, Task, TaskFacts, TaskSignals, ThreadGroup, run, table::Process,
+    Current, Resources, Task, TaskFacts, TaskSignals, ThreadGroup, ptrace, run, table::Process,
     thread_group::JobState,
 };
 use crate::{
@@ -95,7 +96,6 @@ impl Current {
         }
         let mut registers = self.registers;
         registers.rax = 0;
-        registers.orig_rax = u64::MAX;
         if request.stack != 0 {
             registers.rsp = request.stack;
         }
@@ -112,7 +112,10 @@ impl Current {
             facts = TaskFacts { policy: 0, priority: 0, nice: facts.nice.max(0), ..facts };
             facts.resets_on_fork = false;
         }
-        let birth = Birth { request, facts, creds, resources, vfork: vfork.clone() };
+        let event = ptrace::event_of_clone(flags, request.exit_signal);
+        let is_told = !flags.contains(CloneFlags::UNTRACED) && self.traces(event);
+        let is_traced = is_told || flags.contains(CloneFlags::PTRACE);
+        let birth = Birth { request, facts, creds, resources, vfork: vfork.clone(), is_traced };
         let task = match self.enter_table(birth) {
             Ok(task) => task,
             Err(errno) => {
@@ -156,8 +159,14 @@ impl Current {
             return Err(self.stillborn(&task).into());
         }
         started?;
-        if let Some(done) = vfork {
-            self.await_vfork(&done);
+        let message = u64::from(tid.cast_unsigned());
+        if is_told {
+            self.trace_event(event, message);
+        }
+        if let Some(done) = vfork
+            && self.await_vfork(&done)
+        {
+            self.trace_event(PTRACE_EVENT_VFORK_DONE, message);
         }
         Ok(tid)
     }
@@ -213,6 +222,7 @@ impl Current {
             self.new_group(tid, flags)
         };
         let mask = self.task.signals.lock().mask;
+        let is_traced = birth.is_traced;
         let task = Task::new(tid, Arc::clone(&group), birth, mask);
         {
             let mut signals = group.lock();
@@ -228,6 +238,9 @@ impl Current {
             }
         }
         tasks.add_task(tid, Arc::clone(&task));
+        if is_traced {
+            task.inherit_trace(&self.task);
+        }
         if !flags.contains(CloneFlags::THREAD) {
             let exit_signal = birth_signal(&tasks, self, flags);
             let me = tasks.process(self.task.pid()).ok_or(Errno::ESRCH)?;
@@ -299,20 +312,20 @@ impl Current {
         Errno::EAGAIN
     }
 
-    /// Waits until the child lets go of this memory. Only the end of this task cuts it short.
-    fn await_vfork(&mut self, done: &VforkDone) {
+    /// Waits until the child lets go of this memory. Only the end of this task cuts it short: `false`.
+    fn await_vfork(&mut self, done: &VforkDone) -> bool {
         loop {
             let waited = self.wait(&[&done.queue], Ready::READABLE, None, || {
                 let is_done = done.is_done.load(Ordering::SeqCst);
                 Ok(if is_done { Try::Done(()) } else { Try::WouldBlock })
             });
             match waited {
-                Ok(()) => return,
+                Ok(()) => return true,
                 Err(Cut::Interrupted) if !self.is_doomed() => {
                     // Whatever came stays pending until the child is done: `attention` stands.
                     self.task.sleeper.clear_interrupt();
                 }
-                Err(_) => return,
+                Err(_) => return false,
             }
         }
     }
@@ -342,6 +355,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) creds: Arc<crate::creds::Credentials>,
     pub(crate) resources: Resources,
     pub(crate) vfork: Option<Arc<VforkDone>>,
+    /// Whoever traces its parent traces it as well.
+    pub(crate) is_traced: bool,
 }
 
 impl fmt::Debug for Birth<'_> {
@@ -377,6 +392,8 @@ impl Task {
             guest_since: AtomicU64::new(0),
             voluntary_switches: AtomicU64::new(0),
             vfork: Mutex::new(birth.vfork),
+            is_traced: AtomicBool::new(false),
+            ties: ptrace::Ties::default(),
             exit_signal: birth.request.exit_signal,
         })
     }

@@ -20,7 +20,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::{FdTable, FsContext, Resources, Task, ThreadGroup};
 use crate::{
     creds::Credentials,
-    kernel::{Kernel, Restart, SysResult, namespace::UtsNamespace},
+    kernel::{Kernel, SysResult, namespace::UtsNamespace},
     mm::{MemoryManager, UserSink, UserSource, user},
     signal::frame::x86_64::Trap,
     vfs::{FileDescription, MountNamespace, Place},
@@ -47,8 +47,8 @@ pub struct Current {
     pub(crate) left_guest: u64,
     /// How long it has slept in the kernel since.
     pub(crate) slept_ns: u64,
-    /// A call was interrupted: how it goes on is decided with the signals.
-    pub(crate) restart: Option<Restart>,
+    /// Its tracer wants to see each instruction.
+    pub(crate) steps: bool,
 }
 
 impl Current {
@@ -69,7 +69,7 @@ impl Current {
             alt_stack: Current::no_alt_stack(),
             trap: Trap::default(),
             restart_block: None,
-            restart: None,
+            steps: false,
             has_temporary_mask: false,
             left_guest: crate::time::Clock::Monotonic.now(),
             slept_ns: 0,

@@ -37,8 +37,12 @@ enum Event {
     Again,
     /// A handler is to run.
     Handle(SigInfo, SigAction),
-    /// The process is to stop by default.
-    Stop(Signal),
+    /// The process is to stop by default, unless SIGCONT has come since the count was this.
+    Stop(Signal, u64),
+    /// The tracer is to see a group stop by this signal, or another change.
+    Trap(Option<Signal>),
+    /// The tracer is to see a signal before it is delivered.
+    Show(SigInfo),
 }
 
 type Group<'a> = MutexGuard<'a, GroupSignals, levels::SignalHandlers>;
@@ -54,14 +58,14 @@ impl Current {
                     Event::End(status) => return Some(status),
                     Event::Again => {}
                     Event::Handle(info, action) => self.handle(&info, action),
-                    Event::Stop(signal) => self.stop_by(signal),
+                    Event::Stop(signal, conts) => self.stop_by(signal, conts),
+                    Event::Trap(signal) => self.trap(signal),
+                    Event::Show(info) => self.deliver_shown(info),
                 }
             }
         }
         // No handler ran: the call goes on, and its temporary mask ends with it.
-        if let Some(restart) = self.restart.take() {
-            self.restart_without_handler(restart);
-        }
+        self.restart_without_handler();
         if std::mem::take(&mut self.has_temporary_mask) {
             let saved = self.task.signals.lock().saved_mask.take();
             if let Some(mask) = saved {
@@ -95,15 +99,44 @@ impl Current {
         if task.must_die.load(Ordering::SeqCst) {
             return Event::End(0);
         }
-        if group.job != JobState::Running {
-            self.stop_here(group);
-            return Event::Again;
+        if let Some(event) = self.follow_orders(&group) {
+            drop(group);
+            if matches!(event, Event::Again) {
+                self.stop_here();
+            }
+            return event;
         }
         let mask = task.signals.lock().mask;
         let own = task.signals.lock().pending.take(mask);
         let taken = own.or_else(|| group.pending.take(mask));
         let Some(mut info) = taken else { return Event::Nothing };
         task.group().posix_timers.lock().delivered(&mut info);
+        if task.is_traced() {
+            return Event::Show(info);
+        }
+        self.decide(&mut group, info)
+    }
+
+    /// What an order to stop, or a trap that is due, asks for first. `Again`: to stop.
+    fn follow_orders(&self, group: &GroupSignals) -> Option<Event> {
+        let mut trace = self.task.trace().lock();
+        let signal = match group.job {
+            JobState::Running => None,
+            JobState::Stopping { signal, .. } | JobState::Stopped { signal } => Some(signal),
+        };
+        if signal.is_some() && trace.followed != group.stop_order {
+            if !trace.is_traced() {
+                return Some(Event::Again);
+            }
+            trace.followed = group.stop_order;
+            trace.order_trap();
+        }
+        trace.has_trap().then_some(Event::Trap(signal))
+    }
+
+    /// What is done about a signal that nobody has taken away.
+    fn decide(&self, group: &mut Group<'_>, info: SigInfo) -> Event {
+        let task = &self.task;
         let Some(signal) = info.signal() else { return Event::Again };
         let actions = task.group().actions();
         let mut actions = actions.lock();
@@ -112,7 +145,7 @@ impl Current {
             SIG_IGN => Event::Again,
             SIG_DFL => {
                 drop(actions);
-                self.by_default(&mut group, signal)
+                self.by_default(group, signal)
             }
             _ => {
                 let flags = SaFlags::from_bits_retain(action.sa_flags);
@@ -131,7 +164,7 @@ impl Current {
         match default_of(signal) {
             Default::Ignore | Default::Continue => Event::Again,
             Default::Stop if group.is_unkillable => Event::Again,
-            Default::Stop => Event::Stop(signal),
+            Default::Stop => Event::Stop(signal, group.conts),
             Default::Terminate | Default::Core => {
                 // DIFFERS: no core is ever written, so the status never says that one was.
                 self.group().end(group, wait::killed(signal.raw(), false));
@@ -140,8 +173,26 @@ impl Current {
         }
     }
 
+    /// Shows a signal to the tracer, and does about what comes of it what is to be done.
+    fn deliver_shown(&mut self, info: SigInfo) {
+        let conts = self.group().lock().conts;
+        let Some(info) = self.show_signal(info) else { return };
+        let task = Arc::clone(&self.task);
+        let mut group = task.group().lock();
+        if group.exit.is_some() || task.must_die.load(Ordering::SeqCst) {
+            return;
+        }
+        let event = self.decide(&mut group, info);
+        drop(group);
+        match event {
+            Event::Handle(info, action) => self.handle(&info, action),
+            Event::Stop(signal, _) => self.stop_by(signal, conts),
+            Event::Nothing | Event::End(_) | Event::Again | Event::Trap(_) | Event::Show(_) => {}
+        }
+    }
+
     /// Orders the process to stop, unless nobody could continue it.
-    fn stop_by(&mut self, signal: Signal) {
+    fn stop_by(&mut self, signal: Signal, conts: u64) {
         if signal != Signal::SIGSTOP {
             let tasks = self.kernel.tasks();
             let id = tasks.process(self.task.pid()).map(|process| process.process_group);
@@ -150,37 +201,48 @@ impl Current {
             }
         }
         let mut group = self.group().lock();
-        if group.exit.is_some() || group.job != JobState::Running {
+        if group.exit.is_some() || group.conts != conts {
             return;
         }
-        group.job = JobState::Stopping { signal, arrived: 0 };
+        // Tracees may run, and be told to stop, while their group is stopped.
+        if group.job == JobState::Running {
+            group.job = JobState::Stopping { signal, arrived: 0 };
+        }
+        group.stop_order += 1;
         for task in &group.threads {
+            // The order itself is what they will see; this one looks again by itself.
             if !Arc::ptr_eq(task, &self.task) {
-                task.interrupt();
+                task.trace().lock().note_change();
+                task.kick();
             }
         }
-        self.stop_here(group);
     }
 
     /// Stands still until the process is continued or is to end. The last thread to arrive tells the
     /// parent.
-    fn stop_here<'a>(&'a self, mut group: Group<'a>) {
+    fn stop_here(&self) {
+        let mut group = self.task.group().lock();
         let epoch = group.job_epoch;
-        if let JobState::Stopping { signal, arrived } = group.job {
-            group.job = JobState::Stopping { signal, arrived: arrived + 1 };
-            if group.complete_stop() {
-                drop(group);
-                exit::notify_stopped(&self.kernel, self.task.pid(), signal);
-                group = self.task.group().lock();
-            }
+        if let JobState::Stopping { signal, .. } = group.job
+            && group.arrive(&self.task)
+        {
+            drop(group);
+            exit::notify_stopped(&self.kernel, self.task.pid(), signal);
+            group = self.task.group().lock();
         }
+        self.task.trace().lock().followed = group.stop_order;
         self.task.is_stopped.store(true, Ordering::SeqCst);
         while group.job_epoch == epoch
             && group.job != JobState::Running
             && group.exit.is_none()
             && !self.task.must_die.load(Ordering::SeqCst)
+            && !self.task.trace().lock().has_trap()
         {
             self.task.group().changed.wait(&mut group);
+        }
+        // Stopped once more in between: that order is followed as well.
+        if group.job != JobState::Running && group.job_epoch == epoch {
+            self.task.trace().lock().followed = group.stop_order;
         }
         self.task.is_stopped.store(false, Ordering::SeqCst);
     }
@@ -189,7 +251,7 @@ impl Current {
     fn handle(&mut self, info: &SigInfo, action: SigAction) {
         let Some(signal) = info.signal() else { return };
         let flags = SaFlags::from_bits_retain(action.sa_flags);
-        if let Some(restart) = self.restart.take() {
+        if let Some(restart) = self.restart() {
             let again = match restart {
                 Restart::Always => true,
                 Restart::IfSaRestart => flags.contains(SaFlags::RESTART),
@@ -228,13 +290,25 @@ impl Current {
             blocked.insert(signal);
         }
         signals.mask = blocked.difference(SigSet::UNBLOCKABLE);
+        drop(signals);
+        self.trace_handler();
     }
 
-    fn restart_without_handler(&mut self, restart: Restart) {
-        match restart {
-            Restart::Never => self.fail_with(Errno::EINTR),
-            Restart::WithBlock => self.rewind(Some(NR_RESTART_SYSCALL)),
-            Restart::IfSaRestart | Restart::Always | Restart::IfNoHandler => self.rewind(None),
+    /// How the call that these registers come from goes on, if it was cut short. As on Linux the
+    /// registers alone say so: a tracer that changes them changes that too.
+    fn restart(&self) -> Option<Restart> {
+        let came_from_call = self.registers.orig_rax.cast_signed() >= 0;
+        came_from_call.then(|| Restart::of_register(self.registers.rax)).flatten()
+    }
+
+    fn restart_without_handler(&mut self) {
+        match self.restart() {
+            None => {}
+            Some(Restart::Never) => self.fail_with(Errno::EINTR),
+            Some(Restart::WithBlock) => self.rewind(Some(NR_RESTART_SYSCALL)),
+            Some(Restart::IfSaRestart | Restart::Always | Restart::IfNoHandler) => {
+                self.rewind(None);
+            }
         }
     }
 
@@ -263,7 +337,7 @@ impl Current {
                 actions.set(signal, SigAction { sa_handler: SIG_DFL, ..action });
                 signals.mask.remove(signal);
             }
-            if actions.get(signal).sa_handler == SIG_DFL {
+            if actions.get(signal).sa_handler == SIG_DFL && !self.task.is_traced() {
                 group.is_unkillable = false;
             }
             signals.pending.push(signal, info, true);

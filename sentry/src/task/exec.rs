@@ -9,11 +9,14 @@ use std::sync::{Arc, atomic::Ordering};
 
 use abi::{
     Errno, Signal, UserCStr, UserIn,
+    cred::Capabilities,
     resource::{RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK, RLIMIT_STACK},
     wait,
 };
 
-use super::{Current, FsContext, Rlimits, exec_creds};
+use platform::Registers;
+
+use super::{Current, FsContext, Rlimits, Task, exec_creds};
 use crate::{
     creds::Credentials,
     kernel::{Kernel, Restart, Stop},
@@ -54,7 +57,7 @@ impl Rlimits {
             data: self.soft(RLIMIT_DATA),
             stack: self.soft(RLIMIT_STACK),
             locked: self.soft(RLIMIT_MEMLOCK),
-            may_lock: creds.has(abi::cred::Capabilities::IPC_LOCK),
+            may_lock: creds.has(Capabilities::IPC_LOCK),
         }
     }
 }
@@ -78,11 +81,14 @@ impl Current {
             }
             Err(error) => return Stop::Fail(error.errno),
         };
+        let old_tid = self.task.tid();
         if let Err(stop) = self.become_only_thread() {
             loaded.context.exit();
             return stop;
         }
         self.adopt(loaded, is_secure);
+        self.trace_exec(old_tid);
+        self.registers.rax = 0;
         Stop::Reloaded
     }
 
@@ -141,6 +147,7 @@ impl Current {
         let mut tasks = self.kernel.tasks();
         if task.tid() != pid {
             let old = task.tid();
+            tasks.lose_leader(pid);
             tasks.remove_task(old);
             task.tid.store(pid, Ordering::SeqCst);
             tasks.add_task(pid, Arc::clone(&task));
@@ -185,7 +192,10 @@ impl Current {
             // execve(2) has no way to tell of a failed flush.
             let _ = file.closed_by(self.resources.fds.owner());
         }
-        self.registers = loaded.registers;
+        // As on Linux: a tracer still sees which call it was.
+        let orig_rax = self.registers.orig_rax;
+        self.registers =
+            Registers { orig_rax, rax: Errno::ENOSYS.to_register(), ..loaded.registers };
         self.alt_stack = Current::no_alt_stack();
         self.restart_block = None;
         self.task.set_name(&loaded.name);
@@ -196,7 +206,17 @@ impl Current {
         let is_readable = exec_creds::is_readable(&loaded.file, &self.creds());
         group.dumpable.store(u32::from(!is_secure && is_readable), Ordering::Relaxed);
         group.has_executed.store(true, Ordering::Relaxed);
-        self.task.creds.store(loaded.creds);
+        self.take_creds(loaded.creds);
+    }
+
+    /// Becomes who the program says, or, under a tracer who may not see that, nobody more than before.
+    /// Under `TaskSet`: nobody begins to trace in between.
+    fn take_creds(&self, new: Arc<Credentials>) {
+        let _tasks = self.kernel.tasks();
+        let may_see = |tracer: Arc<Task>| tracer.creds().has(Capabilities::SYS_PTRACE);
+        let is_open = self.task.tracer().is_none_or(may_see);
+        let creds = if is_open { new } else { exec_creds::without_gains(&self.task.creds(), new) };
+        self.task.creds.store(creds);
     }
 }
 

@@ -67,6 +67,24 @@ pub(crate) fn of_program(
     Ok((Arc::new(new), is_secure))
 }
 
+/// Who a program is that somebody watches: not more than whoever executed it (`cap_bprm_creds_from_file`
+/// with `LSM_UNSAFE_PTRACE`).
+pub(crate) fn without_gains(old: &Credentials, new: Arc<Credentials>) -> Arc<Credentials> {
+    let is_set_id = new.euid != old.euid || new.egid != old.egid;
+    if !is_set_id && old.permitted.contains(new.permitted) {
+        return new;
+    }
+    let mut less = (*new).clone();
+    if !old.has(Capabilities::SETUID) || old.no_new_privs {
+        (less.euid, less.suid, less.fsuid) = (less.ruid, less.ruid, less.ruid);
+        (less.egid, less.sgid, less.fsgid) = (less.rgid, less.rgid, less.rgid);
+    }
+    less.permitted &= old.permitted;
+    less.effective &= less.permitted;
+    less.ambient &= less.permitted;
+    Arc::new(less)
+}
+
 /// "Transformation of capabilities during execve()" of capabilities(7).
 fn gain_capabilities(
     old: &Credentials,

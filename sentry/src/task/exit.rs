@@ -56,7 +56,7 @@ impl ExitWaiter {
 /// A signal that is sent once `TaskSet` has been given back.
 type Mail = (Arc<ThreadGroup>, SigInfo);
 
-fn post(mail: Vec<Mail>) {
+pub(crate) fn post(mail: Vec<Mail>) {
     for (group, info) in mail {
         // A full queue loses the signal, as on Linux.
         let _ = group.send(info, Sender::Guest);
@@ -74,6 +74,7 @@ impl Current {
 
 /// Ends the calling task. `status` is its own wait status; the process's may be another.
 pub(crate) fn leave(mut cx: Current, status: i32) {
+    cx.trace_exit(status);
     let facts = cx.task.facts();
     super::user_exit::leave_memory(&mut cx, &facts);
     let Current { task, kernel, context, resources, .. } = cx;
@@ -125,6 +126,7 @@ pub(crate) fn forget(kernel: &Arc<Kernel>, task: &Arc<Task>) {
         signals.unburied -= 1;
     }
     let mut tasks = kernel.tasks();
+    tasks.untie_dead(task);
     tasks.remove_task(task.tid());
     let process = if task.tid() == group.pid() { tasks.remove_process(group.pid()) } else { None };
     drop(tasks);
@@ -140,6 +142,8 @@ fn bury(kernel: &Arc<Kernel>, task: &Arc<Task>, status: i32) {
     let is_alive = tasks.process(group.pid()).is_some_and(|process| process.zombie.is_none());
     let is_last = is_alive && group.lock().threads.is_empty();
     tasks.remove_task(task.tid());
+    let doomed = task.release_tracees(&mut tasks, &mut mail);
+    tasks.leave_ghost(task, status, &mut mail);
     if let Some(survivor) = (!is_last).then(|| group.lock().threads.first().cloned()).flatten() {
         tasks.orphan_thread(task.tid(), &survivor, &mut mail);
     }
@@ -165,6 +169,7 @@ fn bury(kernel: &Arc<Kernel>, task: &Arc<Task>, status: i32) {
         drop(tasks);
     }
     drop(dropped);
+    doomed.iter().for_each(|group| group.kill());
     post(mail);
 }
 
@@ -250,13 +255,38 @@ impl TaskTable {
         if let Some(waiter) = process.waiter.take() {
             waiter.tell(status);
         }
-        self.announce(pid, mail)
+        if self.is_visible_zombie(pid) { self.announce(pid, mail) } else { None }
+    }
+
+    /// A thread that is not the leader is dead: if it is traced, its tracer is told, and its id stays
+    /// until wait(2) has told of it.
+    fn leave_ghost(&mut self, task: &Arc<Task>, status: i32, mail: &mut Vec<Mail>) {
+        let Some(tracer) = task.tracer().filter(|_| task.tid() != task.pid()) else { return };
+        task.trace().lock().ghost = Some(status);
+        task.group().lock().ghosts += 1;
+        self.add_ghost(task.tid());
+        let (code, value) = meaning(task.group().lock().exit.unwrap_or(status));
+        mail.extend(child_info(task, &tracer, code, value));
+        tracer.group().child_queue().notify(Ready::READABLE);
+    }
+
+    /// Tells whoever is to know of a zombie; nobody may want it.
+    pub(crate) fn retire(&mut self, pid: i32, mail: &mut Vec<Mail>) {
+        drop(self.announce(pid, mail));
     }
 
     /// Tells the parent of a zombie. Returns the zombie if it is gone with that.
     fn announce(&mut self, pid: i32, mail: &mut Vec<Mail>) -> Option<super::table::Process> {
         let process = self.process(pid)?;
         let Some(zombie) = process.zombie else { return None };
+        let tracer = process.leader.tracer();
+        if let Some(tracer) = tracer.as_ref().filter(|tracer| tracer.pid() != process.parent) {
+            // The parent hears of it when the tracer has (`ptrace_reparented`).
+            let (code, value) = meaning(zombie.status);
+            mail.extend(child_info(&process.leader, tracer, code, value));
+            tracer.group().child_queue().notify(Ready::READABLE);
+            return None;
+        }
         let Some(parent) = self.process(process.parent) else {
             return self.remove_process(pid);
         };
@@ -267,6 +297,7 @@ impl TaskTable {
             let is_ignored = actions.get(Signal::SIGCHLD).sa_handler == SIG_IGN;
             let is_child = signal == Signal::SIGCHLD;
             vanishes = is_child
+                && tracer.is_none()
                 && (is_ignored || actions.flags(Signal::SIGCHLD).contains(SaFlags::NOCLDWAIT));
             if !(is_child && is_ignored) {
                 let (code, value) = meaning(zombie.status);
@@ -316,6 +347,36 @@ pub(crate) const fn meaning(status: i32) -> (i32, i32) {
 
 fn ticks(nanos: u64) -> i64 {
     i64::try_from(nanos / (1_000_000_000 / USER_HZ)).unwrap_or(i64::MAX)
+}
+
+/// SIGCHLD for a tracer, unless it ignores those.
+fn child_info(task: &Task, tracer: &Task, code: i32, value: i32) -> Option<Mail> {
+    let actions = tracer.group().actions();
+    if actions.lock().get(Signal::SIGCHLD).sa_handler == SIG_IGN {
+        return None;
+    }
+    let Usage { user_ns, system_ns, .. } = task.usage();
+    let uid = task.creds().ruid;
+    let info = SigInfo::child(code, task.tid(), uid, value, ticks(user_ns), ticks(system_ns));
+    Some((Arc::clone(tracer.group()), info))
+}
+
+/// A tracee has stopped: its tracer is told.
+pub(crate) fn tell_tracer(task: &Task, tracer: &Task, code: i32, value: i32) {
+    let actions = tracer.group().actions();
+    let wants = !actions.lock().flags(Signal::SIGCHLD).contains(SaFlags::NOCLDSTOP);
+    let mail = child_info(task, tracer, code, value).filter(|_| wants);
+    tracer.group().child_queue().notify(Ready::READABLE);
+    post(mail.into_iter().collect());
+}
+
+/// A process has stopped as a whole, and a tracer has been told: so is its parent, if that is another
+/// process.
+pub(crate) fn notify_stopped_beside(kernel: &Arc<Kernel>, pid: i32, signal: Signal, tracer: i32) {
+    let parent = kernel.tasks().process(pid).map(|process| process.parent);
+    if parent != Some(tracer) {
+        notify_stopped(kernel, pid, signal);
+    }
 }
 
 /// A process has stopped: its parent is told.

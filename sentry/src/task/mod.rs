@@ -22,6 +22,7 @@ mod itimer;
 mod job;
 mod pidfd;
 mod posix_timers;
+pub mod ptrace;
 mod rlimits;
 mod run;
 pub mod seccomp;
@@ -194,6 +195,9 @@ pub struct Task {
     /// Calls, context switches by waiting.
     voluntary_switches: AtomicU64,
     vfork: Mutex<Option<Arc<clone::VforkDone>>, levels::Leaf>,
+    /// Somebody traces it: so that others need not look further.
+    is_traced: AtomicBool,
+    pub(crate) ties: ptrace::Ties,
     /// As clone(2) was told: for the process that it leads.
     exit_signal: i32,
 }
@@ -308,6 +312,8 @@ impl Task {
     pub fn run_state(&self) -> RunState {
         if self.resources.lock().is_none() {
             RunState::Zombie
+        } else if self.is_in_trace_stop() {
+            RunState::Traced
         } else if self.is_stopped.load(Ordering::Relaxed) {
             RunState::Stopped
         } else if self.in_guest.load(Ordering::Relaxed) {

@@ -9,6 +9,9 @@ use platform::Exit;
 use super::{Current, calling, exit};
 use crate::{fs::signalfd, kernel::syscall, sync::assert_none_held, time::Clock};
 
+/// In the flags register: a trap after each instruction.
+const TRAP_FLAG: u64 = 0x100;
+
 /// Runs a task to its end, on its own thread.
 pub(crate) fn run(mut cx: Current) {
     calling::set(Some(Arc::clone(&cx.task)));
@@ -55,7 +58,15 @@ impl Current {
         let worked = entered.saturating_sub(self.left_guest).saturating_sub(slept);
         task.system_ns.fetch_add(worked, Ordering::Relaxed);
         task.guest_since.store(entered, Ordering::Relaxed);
+        let steps = self.steps && self.registers.eflags & TRAP_FLAG == 0;
+        if steps {
+            self.registers.eflags |= TRAP_FLAG;
+        }
         let exit = self.context.switch(&mut self.registers);
+        if steps {
+            // It is the tracer's, and not for the program to see.
+            self.registers.eflags &= !TRAP_FLAG;
+        }
         self.left_guest = Clock::Monotonic.now();
         task.guest_since.store(0, Ordering::Relaxed);
         task.user_ns.fetch_add(self.left_guest.saturating_sub(entered), Ordering::Relaxed);
@@ -78,7 +89,7 @@ impl Current {
 impl Current {
     /// A call was cut short: it goes on, or fails, as its signals decide.
     pub(crate) fn interrupted_with(&mut self, restart: crate::kernel::Restart) {
-        self.restart = Some(restart);
+        self.registers.rax = restart.to_register();
         self.task.look_first();
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Never called under `TaskSet`: whoever picks targets there collects them first.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use abi::{
     Errno, SigInfo, SigSet, Signal,
@@ -70,6 +70,12 @@ impl ThreadGroup {
             return false;
         }
         group.discard(STOPPING);
+        group.conts += 1;
+        for task in &group.threads {
+            if task.is_traced() && task.trace().lock().note_change() {
+                task.kick();
+            }
+        }
         match std::mem::take(&mut group.job) {
             JobState::Running => false,
             JobState::Stopping { .. } => {
@@ -126,7 +132,9 @@ impl ThreadGroup {
         signal: Signal,
         sender: Sender,
     ) -> bool {
-        if task.signals().lock().mask.contains(signal) {
+        // A tracer may want to know even of what is ignored.
+        let is_shown = task.is_traced() && signal != Signal::SIGKILL;
+        if is_shown || task.signals().lock().mask.contains(signal) {
             return false;
         }
         let actions = self.actions();
@@ -145,10 +153,13 @@ impl ThreadGroup {
         first: &Arc<Task>,
         signal: Signal,
     ) {
-        let is_stopped = matches!(group.job, JobState::Stopped { .. });
         let wants = |task: &Task| {
+            if signal != Signal::SIGKILL && task.is_in_trace_stop() {
+                return false;
+            }
             let signals = task.signals().lock();
             let mask = signals.mask.difference(signals.awaited);
+            let is_stopped = task.is_stopped.load(Ordering::SeqCst);
             signal == Signal::SIGKILL || (!mask.contains(signal) && !is_stopped)
         };
         let chosen = if wants(first) {
@@ -163,7 +174,7 @@ impl ThreadGroup {
         };
         let is_caught = self.actions().lock().get(signal).sa_handler != SIG_DFL;
         let ends = matches!(default_of(signal), Default::Terminate | Default::Core)
-            && (!is_caught || signal == Signal::SIGKILL)
+            && (signal == Signal::SIGKILL || !(is_caught || chosen.is_traced()))
             && !chosen.signals().lock().mask.contains(signal);
         if ends {
             self.end(group, wait::killed(signal.raw(), false));
@@ -183,7 +194,9 @@ impl ThreadGroup {
 
     /// Ends the process from outside, whatever it is.
     pub fn kill(&self) {
-        self.end(&mut self.lock(), wait::killed(Signal::SIGKILL.raw(), false));
+        let mut group = self.lock();
+        group.kills += 1;
+        self.end(&mut group, wait::killed(Signal::SIGKILL.raw(), false));
     }
 
     /// rt_sigaction(2), after its checks: the old action. Ignoring forgets what is pending.

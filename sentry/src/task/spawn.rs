@@ -87,7 +87,14 @@ impl Kernel {
         let resources =
             Resources { mm: loaded.mm, fds, fs, uts: Arc::clone(self.uts()), mounts: spec.mounts };
         let request = CloneRequest::default();
-        let birth = Birth { request: &request, facts: spec.facts, creds, resources, vfork: None };
+        let birth = Birth {
+            request: &request,
+            facts: spec.facts,
+            creds,
+            resources,
+            vfork: None,
+            is_traced: false,
+        };
         let waiter = ExitWaiter::new();
         let task = self.enter(birth, rlimits, spec.terminal, &waiter, spec.is_protected)?;
         task.set_name(&loaded.name);

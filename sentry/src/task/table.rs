@@ -69,6 +69,8 @@ pub struct TaskTable {
     tasks: BTreeMap<i32, Arc<Task>>,
     process_groups: BTreeMap<i32, BTreeSet<i32>>,
     sessions: BTreeMap<i32, Session>,
+    /// Ids of threads that are dead, while their tracers do not know yet.
+    ghosts: BTreeSet<i32>,
     last_id: i32,
     /// Init has ended or the sandbox is to end: nobody is born any more.
     pub(crate) is_closed: bool,
@@ -156,6 +158,15 @@ impl TaskTable {
             || self.processes.contains_key(&id)
             || self.process_groups.contains_key(&id)
             || self.sessions.contains_key(&id)
+            || self.ghosts.contains(&id)
+    }
+
+    pub(crate) fn add_ghost(&mut self, tid: i32) {
+        self.ghosts.insert(tid);
+    }
+
+    pub(crate) fn forget_ghost(&mut self, tid: i32) {
+        self.ghosts.remove(&tid);
     }
 
     pub(crate) fn add_task(&mut self, tid: i32, task: Arc<Task>) {

@@ -83,6 +83,14 @@ pub(crate) struct GroupSignals {
     pub(crate) job: JobState,
     /// Counts continuations, so that a stopped thread sees each.
     pub(crate) job_epoch: u64,
+    /// Counts orders to stop: each thread follows each order once.
+    pub(crate) stop_order: u64,
+    /// Counts SIGCONTs: one takes back a stop signal that was taken but not obeyed yet.
+    pub(crate) conts: u64,
+    /// Counts kills from outside: one ends even the stop of a tracee that is about to exit.
+    pub(crate) kills: u64,
+    /// Threads that are dead, while their tracers do not know yet.
+    pub(crate) ghosts: usize,
     /// Signals with the default action do not touch it: init.
     pub(crate) is_unkillable: bool,
     /// What the leader ended with, if it ended by itself.

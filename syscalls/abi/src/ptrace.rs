@@ -63,6 +63,14 @@ flags! {
 }
 
 consts! {
+    u8;
+    PTRACE_SYSCALL_INFO_NONE = 0;
+    PTRACE_SYSCALL_INFO_ENTRY = 1;
+    PTRACE_SYSCALL_INFO_EXIT = 2;
+    PTRACE_SYSCALL_INFO_SECCOMP = 3;
+}
+
+consts! {
     i32;
     PTRACE_EVENT_FORK = 1;
     PTRACE_EVENT_VFORK = 2;
@@ -104,6 +112,19 @@ layout! {
         es: u64,
         fs: u64,
         gs: u64,
+    }
+    /// `struct ptrace_syscall_info`; what the union holds depends on `op`.
+    pub struct SyscallInfo [88] {
+        op: u8,
+        reserved: u8,
+        flags: u16,
+        arch: u32,
+        instruction_pointer: u64,
+        stack_pointer: u64,
+        /// Number and arguments, or the result and whether it is an error.
+        words: [u64; 7],
+        ret_data: u32,
+        reserved2: u32,
     }
     /// `struct ptrace_peeksiginfo_args`.
     pub struct PeekSiginfoArgs [16] {

@@ -21,6 +21,7 @@ use abi::{
     Errno, SigInfo, Signal,
     cred::Capabilities,
     num,
+    ptrace::PTRACE_EVENT_SECCOMP,
     seccomp::{
         AUDIT_ARCH_X86_64, SECCOMP_MODE_DISABLED, SECCOMP_MODE_FILTER, SECCOMP_MODE_STRICT,
         SECCOMP_RET_ACTION_FULL, SECCOMP_RET_ALLOW, SECCOMP_RET_DATA, SECCOMP_RET_ERRNO,
@@ -34,6 +35,13 @@ use program::{Allowed, DATA_WORDS, Program, cost};
 
 use super::{Current, Task};
 use crate::creds::Credentials;
+
+/// Whether the tracer has been asked about a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    First,
+    AfterTracer,
+}
 
 /// The architecture that filters are told.
 const ARCH: u32 = AUDIT_ARCH_X86_64;
@@ -209,7 +217,7 @@ impl Current {
             Seccomp::Filters { always_allowed, .. } if always_allowed.contains(number) => {
                 Verdict::Allow
             }
-            Seccomp::Filters { list, .. } => self.ask_filters(list, number, args),
+            Seccomp::Filters { list, .. } => self.ask_filters(list, number, args, Look::First),
         }
     }
 
@@ -221,7 +229,13 @@ impl Current {
         Verdict::End(wait::killed(Signal::SIGKILL.raw(), false))
     }
 
-    fn ask_filters(&mut self, list: &[Arc<Filter>], number: u64, args: [u64; 6]) -> Verdict {
+    fn ask_filters(
+        &mut self,
+        list: &[Arc<Filter>],
+        number: u64,
+        args: [u64; 6],
+        look: Look,
+    ) -> Verdict {
         let data = data(number, self.registers.rip, args);
         let mut said = SECCOMP_RET_ALLOW;
         let mut is_logged = false;
@@ -249,10 +263,27 @@ impl Current {
                 self.force(self.violation(number, value), false);
                 Verdict::Skip
             }
-            // Without a tracer or a listener, as Linux answers: ENOSYS, which the register holds already.
-            SECCOMP_RET_TRACE | SECCOMP_RET_USER_NOTIF => Verdict::Skip,
+            SECCOMP_RET_TRACE if look == Look::AfterTracer => Verdict::Allow,
+            SECCOMP_RET_TRACE => self.ask_tracer(list, value),
+            // Without a listener, as Linux answers: ENOSYS, which the register holds already.
+            SECCOMP_RET_USER_NOTIF => Verdict::Skip,
             other => self.kill(number, other),
         }
+    }
+
+    /// Shows the call to the tracer, who may change it: then the filters look again, but do not ask again.
+    fn ask_tracer(&mut self, list: &[Arc<Filter>], value: u32) -> Verdict {
+        /// A tracer's word for: not at all.
+        const NO_CALL: u64 = 0xffff_ffff;
+        // Without a tracer who wants to know, ENOSYS, which the register holds already.
+        if !self.trace_event(PTRACE_EVENT_SECCOMP, u64::from(value)) || self.is_doomed() {
+            return Verdict::Skip;
+        }
+        let number = self.registers.syscall_number() & 0xffff_ffff;
+        if number == NO_CALL {
+            return Verdict::Skip;
+        }
+        self.ask_filters(list, number, self.registers.syscall_args(), Look::AfterTracer)
     }
 
     fn violation(&self, number: u64, value: u32) -> SigInfo {
