@@ -100,6 +100,12 @@ pub(crate) struct Config {
     pub(crate) strace: Option<Strace>,
     /// `--debug`.
     pub(crate) is_debug: bool,
+    /// Whether the host's cgroups are left alone.
+    pub(crate) ignores_cgroups: bool,
+    /// Whether systemd makes the cgroups.
+    pub(crate) uses_systemd_cgroups: bool,
+    /// Whether the guest sees as many processors as its quota is worth.
+    pub(crate) has_cpus_by_quota: bool,
     /// `--rootless`.
     pub(crate) is_rootless: bool,
     /// `--allow-suid`.
@@ -159,6 +165,11 @@ impl Config {
             are_mounts_shared: flags.text("file-access-mounts") == "shared",
             strace,
             is_debug,
+            ignores_cgroups: flags.is_on("ignore-cgroups")
+                || flags.text("cgroup-manager") == "disabled",
+            uses_systemd_cgroups: flags.is_on("systemd-cgroup")
+                || flags.text("cgroup-manager") == "systemd",
+            has_cpus_by_quota: flags.is_on("cpu-num-from-quota"),
             is_rootless: flags.is_on("rootless"),
             allow_suid: flags.is_on("allow-suid"),
             host_uds: flags.text("host-uds"),

@@ -11,6 +11,7 @@ mod cli;
 mod command;
 mod config;
 mod container;
+mod doctor;
 mod log;
 mod oci;
 mod sandbox;

@@ -164,6 +164,32 @@ pub(crate) fn open_tree(path: &CStr) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Gives a file an extended attribute.
+pub(crate) fn set_attribute(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
+    // SAFETY: both strings end in NUL, the value has the length given, and all outlive the call.
+    check(unsafe {
+        libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0)
+    })
+    .map(drop)
+}
+
+/// An extended attribute of a file; nothing if there is none, or a longer one than anybody of ours sets.
+pub(crate) fn attribute(path: &CStr, name: &CStr) -> Option<Vec<u8>> {
+    let mut value = vec![0; 256];
+    let buffer = value.as_mut_ptr().cast();
+    // SAFETY: both strings end in NUL, the buffer has the length given, and all outlive the call.
+    let size = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), buffer, value.len()) };
+    value.truncate(usize::try_from(size).ok()?);
+    Some(value)
+}
+
+/// Whether this kernel has a call. It is made with arguments that none of the calls we ask for accepts.
+pub(crate) fn has_call(number: i64) -> bool {
+    // SAFETY: -1 is no descriptor, no size, no flag and no address of anything, so nothing is done.
+    let result = unsafe { libc::syscall(number, -1, -1, -1, -1, -1, -1) };
+    result >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
+}
+
 /// Sends a signal to the very process behind a pidfd.
 pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let none = ptr::null::<libc::siginfo_t>();

@@ -229,3 +229,56 @@ fn features_and_completions_are_well_formed() {
     }
     fails(&["completion", "tcsh"], 1, "no shell \"tcsh\"");
 }
+
+#[test]
+fn the_doctor_looks_at_everything() {
+    let output = runsc(&["doctor", "--format=json"]);
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["works"], true);
+    let findings = report["findings"].as_array().unwrap();
+    for subject in ["platform systrap", "platform ptrace", "kernel", "seccomp", "cgroups"] {
+        let found = findings.iter().find(|it| it["subject"] == subject);
+        let health = found.unwrap_or_else(|| panic!("{subject}: {report}"))["health"].as_str();
+        assert!(matches!(health, Some("ok" | "warn" | "fail")), "{report}");
+    }
+    let table = text(&runsc(&["doctor"]));
+    assert_eq!(table.lines().filter(|line| !line.starts_with(' ')).count(), findings.len());
+    assert!(table.contains("ok    platform systrap"), "{table}");
+}
+
+#[test]
+fn docker_is_told_of_us_and_keeps_what_it_had() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("new/daemon.json");
+    let flag = format!("--config_file={}", path.display());
+    let config = || -> Value { serde_json::from_slice(&fs::read(&path).unwrap()).unwrap() };
+    assert!(runsc(&["install", &flag, "--", "--platform=ptrace", "--debug"]).status.success());
+    let entry = &config()["runtimes"]["runsc"];
+    assert_eq!(entry["path"], env!("CARGO_BIN_EXE_runsc"));
+    assert_eq!(entry["runtimeArgs"], serde_json::json!(["--platform=ptrace", "--debug"]));
+
+    fs::write(&path, r#"{"hosts": ["x"], "runtimes": {"other": {"path": "/o"}}, "debug": true}"#)
+        .unwrap();
+    assert!(runsc(&["install", &flag, "--runtime=mine"]).status.success());
+    assert_eq!(
+        config()["runtimes"]["mine"],
+        serde_json::json!({"path": env!("CARGO_BIN_EXE_runsc")})
+    );
+    assert!(runsc(&["uninstall", &flag, "--runtime=mine"]).status.success());
+    let wanted = serde_json::json!({
+        "hosts": ["x"], "runtimes": {"other": {"path": "/o"}}, "debug": true
+    });
+    assert_eq!(config(), wanted);
+    let keys: Vec<String> = config().as_object().unwrap().keys().cloned().collect();
+    assert_eq!(keys, ["hosts", "runtimes", "debug"], "in their old order");
+    fails(&["uninstall", &flag, "--runtime=mine"], 1, "there is no runtime mine");
+    fs::write(&path, "{bad").unwrap();
+    fails(&["install", &flag], 1, "daemon.json: ");
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        "{bad",
+        "a file that makes no sense is left alone"
+    );
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+}

@@ -109,6 +109,21 @@ fn every_thread_is_left_with_next_to_nothing() {
 }
 
 #[test]
+fn when_memory_runs_out_the_guest_goes_before_its_kernel() {
+    let sandbox = Sandbox::start();
+    let (sentry, gofer) = sandbox.processes();
+    let score = |pid: u32| -> i32 {
+        let text = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+        text.trim().parse().unwrap()
+    };
+    assert_eq!(score(sentry), score(std::process::id()));
+    assert_eq!(score(gofer), score(sentry));
+    for stub in children(sentry) {
+        assert_eq!(score(stub), (score(sentry) + 200).min(1000));
+    }
+}
+
+#[test]
 fn each_process_has_namespaces_of_its_own_and_an_empty_root() {
     if !is_root() {
         eprintln!("skipped: only root may look into another user's processes");

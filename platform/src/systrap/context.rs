@@ -138,9 +138,8 @@ impl SystrapContext {
         channel.set(field::SPINS, looks);
         wake::give(channel.turn());
         let (place, bell) = (&mut self.place, &self.thread.bell);
-        let result = self
-            .thread
-            .await_guest(looks, patience, || place.reconsider(|| bell.checked_tid()));
+        let result =
+            self.thread.await_guest(looks, patience, || place.reconsider(|| bell.checked_tid()));
         self.thread.bell.stop();
         self.place.leave();
         result?;

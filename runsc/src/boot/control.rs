@@ -11,7 +11,10 @@ use nix::libc;
 use tracing::debug;
 
 use crate::{
-    sandbox::control::{Channel, Event, Request, Target},
+    sandbox::{
+        cgroup::Limits,
+        control::{Channel, Event, Request, Target},
+    },
     sys,
 };
 
@@ -25,6 +28,9 @@ pub(super) trait Guest: Send + Sync {
 
     /// Lets them go on.
     fn resume(&self) -> Result<(), Errno>;
+
+    /// Sets what they may use from now on.
+    fn limit(&self, limits: &Limits);
 }
 
 /// Tells once that the guest may run.
@@ -91,6 +97,10 @@ fn answer(
         }
         Request::Pause => guest.pause(),
         Request::Resume => guest.resume(),
+        Request::Limits(limits) => {
+            guest.limit(&limits);
+            Ok(())
+        }
         // The monitor keeps those who wait.
         Request::Wait => Err(Errno::EINVAL),
     }

@@ -18,6 +18,7 @@ use crate::{
     config::Strace,
     log,
     sandbox::{
+        cgroup,
         control::{Failure, Target},
         plan::{BootPlan, Bytes},
     },
@@ -27,13 +28,17 @@ use crate::{
 const INIT: i32 = 1;
 
 /// What the sandbox is made of. What it asks the host is asked before the filter.
-pub(super) fn config(plan: &BootPlan, platform: Arc<dyn Platform>) -> KernelConfig {
+pub(super) fn config(
+    plan: &BootPlan,
+    platform: Arc<dyn Platform>,
+    machine: &Limits,
+) -> KernelConfig {
     KernelConfig {
         platform,
         syscalls: syscalls::TABLE,
         hostname: plan.hostname.clone(),
         domainname: plan.domainname.clone(),
-        limits: Limits::machine(cpu_count(), memory_total()),
+        limits: limits(&plan.limits, machine),
         cpu_description: plan.cpu_description.clone(),
         max_tasks: MAX_TASKS,
         trace: plan.strace.as_ref().map(trace),
@@ -43,8 +48,33 @@ pub(super) fn config(plan: &BootPlan, platform: Arc<dyn Platform>) -> KernelConf
 /// Each task is a thread here and one in a stub.
 const MAX_TASKS: usize = 16 * 1024;
 
-fn memory_total() -> u64 {
-    sysinfo().map_or(1 << 30, |info| info.ram_total())
+/// What the guest may use of this machine.
+fn limits(granted: &cgroup::Limits, machine: &Limits) -> Limits {
+    let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let chosen = granted.cpus.map_or(machine.cpus, number);
+    let by_quota = granted.cpus_by_quota.map_or(chosen, number);
+    Limits {
+        cpus: chosen.min(by_quota).clamp(1, MAX_CPUS),
+        memory_total: granted
+            .memory_total
+            .map_or(machine.memory_total, |it| it.min(machine.memory_total)),
+        tasks: granted.tasks,
+        memory_max: granted.memory,
+        memory_low: granted.memory_low,
+        swap_max: granted.swap,
+        cpu_quota_us: granted.cpu_quota_us,
+        cpu_period_us: granted.cpu_period_us.unwrap_or(machine.cpu_period_us),
+        cpu_weight: granted.cpu_weight.unwrap_or(machine.cpu_weight),
+        has_cpuset: granted.has_cpuset,
+    }
+}
+
+/// No machine has more.
+const MAX_CPUS: usize = 8192;
+
+/// All of this machine that this process may use. To be asked before the filter.
+pub(super) fn machine() -> Limits {
+    Limits::machine(cpu_count(), sysinfo().map_or(1 << 30, |info| info.ram_total()))
 }
 
 fn cpu_count() -> usize {
@@ -69,6 +99,8 @@ fn trace(strace: &Strace) -> TraceSink {
 pub(super) struct Running {
     /// Its kernel.
     pub(super) kernel: Arc<Kernel>,
+    /// The machine that it runs on, of which its limits leave a part.
+    pub(super) machine: Limits,
     /// The window of its terminal.
     pub(super) window: Option<Window>,
 }
@@ -95,6 +127,10 @@ impl Guest for Running {
     fn resume(&self) -> Result<(), Errno> {
         self.kernel.resume();
         Ok(())
+    }
+
+    fn limit(&self, granted: &cgroup::Limits) {
+        self.kernel.set_limits(limits(granted, &self.machine));
     }
 }
 

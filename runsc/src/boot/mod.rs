@@ -10,6 +10,7 @@ mod filters;
 pub(crate) mod gofer;
 mod guest;
 mod mountpoints;
+mod oom;
 mod process;
 mod stdio;
 mod systems;
@@ -94,17 +95,19 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
         logs.filter_map(|(number, rule)| Some(Sink::new(sys::inherited(number)?, *rule))).collect(),
     );
     prepare_backtraces();
+    let score = oom::Score::find();
     close_jail(&plan)?;
     // A change of user made this process undumpable, and with it the stubs it is going to fork, whose
     // memory it must read.
     prctl::set_dumpable(true)?;
     sys::limit_arenas(ARENAS);
-    let platform = start_platform(plan.platform)?;
+    let platform = oom::Score::raised(score, || start_platform(plan.platform))?;
     prctl::set_dumpable(false)?;
     let connection = sys::inherited(spawn::CONNECTION).ok_or("no connection to the gofer")?;
     let gofer = ::gofer::client::Connection::new(connection);
     let streams = stdio::import(plan.process.terminal)?;
-    let config = guest::config(&plan, Arc::clone(&platform));
+    let machine = guest::machine();
+    let config = guest::config(&plan, Arc::clone(&platform), &machine);
     install_filter(&*platform)?;
 
     let kernel = Kernel::new(config);
@@ -138,7 +141,7 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
         }
     };
     let window = console.as_ref().map(Console::window).transpose()?;
-    let running = guest::Running { kernel: Arc::clone(&kernel), window };
+    let running = guest::Running { kernel: Arc::clone(&kernel), machine, window };
     let start = control::serve(Arc::clone(control), running)?;
     if plan.waits_for_start {
         control.send(&Event::Created)?;

@@ -174,8 +174,19 @@ pub(crate) const GLOBAL: &[Flag] = &[
         "false",
         "do not rewrite system call sites of the guest",
     ),
-    ignored("systemd-cgroup", Kind::Bool, "the host's cgroups are not set up yet"),
-    ignored("cgroup-manager", TEXT, "the host's cgroups are not set up yet"),
+    acts("systemd-cgroup", Kind::Bool, "false", "have systemd make the host's cgroups"),
+    acts(
+        "cgroup-manager",
+        Kind::Choice(&["cgroupfs", "systemd", "disabled"]),
+        "cgroupfs",
+        "who makes the host's cgroups: we, systemd, or nobody",
+    ),
+    acts(
+        "cpu-num-from-quota",
+        Kind::Bool,
+        "true",
+        "show the guest as many processors as its quota is worth, rounded up",
+    ),
     ignored("criu", PATH, "checkpoints are not made by criu"),
     ignored("debug-command", TEXT, "--debug covers every command"),
     ignored("debug-to-user-log", Kind::Bool, "name a file with --debug-log"),
@@ -202,7 +213,6 @@ pub(crate) const GLOBAL: &[Flag] = &[
     ignored("profile-gc-interval", TEXT, NO_GO),
     ignored("trace", PATH, NO_GO),
     ignored("ref-leak-mode", TEXT, NO_GO),
-    ignored("cpu-num-from-quota", Kind::Bool, "the host's cgroups are not set up yet"),
     ignored("oci-seccomp", Kind::Bool, "a guest filter from the bundle is not applied yet"),
     ignored("enable-core-tags", Kind::Bool, "core scheduling is not set up"),
     ignored("pod-init-config", PATH, "there are no trace sessions"),
@@ -339,6 +349,49 @@ const DELETE_FLAGS: &[Flag] =
 const LIST_FLAGS: &[Flag] =
     &[FORMAT, short("q", acts("quiet", Kind::Bool, "false", "only the ids"))];
 
+const CONFIG_FILE: Flag =
+    acts("config_file", PATH, "/etc/docker/daemon.json", "docker's configuration");
+const RUNTIME: Flag = acts("runtime", TEXT, "runsc", "name of the runtime in it");
+
+const INSTALL_FLAGS: &[Flag] = &[
+    CONFIG_FILE,
+    RUNTIME,
+    acts("experimental", Kind::Bool, "false", "turn docker's experimental features on"),
+    acts("clobber", Kind::Bool, "true", "replace a runtime of this name"),
+    acts("cgroupdriver", TEXT, "", "docker's cgroup driver: cgroupfs or systemd"),
+];
+
+const DOCTOR_FLAGS: &[Flag] =
+    &[acts("format", Kind::Choice(&["text", "json"]), "text", "shape of the output")];
+
+const EVENTS_FLAGS: &[Flag] = &[
+    acts("stats", Kind::Bool, "false", "print what the container uses, once"),
+    acts("interval", Kind::Text("DURATION"), "5s", "time from one line to the next"),
+];
+
+const UPDATE_FLAGS: &[Flag] = &[
+    short(
+        "r",
+        acts("resources", PATH, "", "file with a resources object of config.json, or - for stdin"),
+    ),
+    acts("blkio-weight", TEXT, "", "weight of block I/O, 10 to 1000"),
+    acts("cpu-period", TEXT, "", "period of the CPU quota in microseconds"),
+    acts("cpu-quota", TEXT, "", "CPU time in a period in microseconds, -1 for no limit"),
+    acts("cpu-burst", TEXT, "", "CPU time that may be saved up in microseconds"),
+    acts("cpu-share", TEXT, "", "CPU shares, relative to other containers"),
+    acts("cpu-rt-period", TEXT, "", "period of the realtime quota in microseconds"),
+    acts("cpu-rt-runtime", TEXT, "", "realtime CPU time in a period in microseconds"),
+    acts("cpu-idle", TEXT, "", "1 for CPU time that nobody else wants, 0 for ordinary"),
+    acts("cpuset-cpus", TEXT, "", "CPUs to run on, as in 0-3,7"),
+    acts("cpuset-mems", TEXT, "", "memory nodes to use"),
+    acts("memory", Kind::Text("BYTES"), "", "memory limit; suffixes as 64M are powers of 1024"),
+    acts("memory-reservation", Kind::Text("BYTES"), "", "memory that is kept under pressure"),
+    acts("memory-swap", Kind::Text("BYTES"), "", "limit of memory and swap, -1 for no limit"),
+    acts("pids-limit", TEXT, "", "most tasks of the container, -1 for no limit"),
+    acts("l3-cache-schema", TEXT, "", "refused: Intel RDT is not supported"),
+    acts("mem-bw-schema", TEXT, "", "refused: Intel RDT is not supported"),
+];
+
 const HELP_FLAGS: &[Flag] =
     &[acts("man", Kind::Bool, "false", "print a manual page in roff instead")];
 
@@ -388,6 +441,13 @@ pub(crate) const COMMANDS: &[Command] = &[
     },
     oci("pause", command::pause::run, &[], "stop every process of a container, unseen by them"),
     oci("resume", command::resume::run, &[], "let the processes of a paused container go on"),
+    oci(
+        "events",
+        command::events::run,
+        EVENTS_FLAGS,
+        "print what a container uses, and when it runs out of memory",
+    ),
+    oci("update", command::update::run, UPDATE_FLAGS, "change the limits of a container"),
     oci("delete", command::delete::run, DELETE_FLAGS, "delete a container and all that it held"),
     Command {
         args: "",
@@ -403,6 +463,37 @@ pub(crate) const COMMANDS: &[Command] = &[
         args: "",
         arity: (0, 0),
         ..oci("features", command::features::run, &[], "print what this runtime supports as JSON")
+    },
+    Command {
+        args: "",
+        arity: (0, 0),
+        ..oci(
+            "doctor",
+            command::doctor::run,
+            DOCTOR_FLAGS,
+            "tell what this host can do for sandboxes, and how to mend what it cannot",
+        )
+    },
+    Command {
+        args: "[-- runtime-flag …]",
+        arity: (0, ANY),
+        order: Order::FlagsFirst,
+        ..oci(
+            "install",
+            command::install::install,
+            INSTALL_FLAGS,
+            "add this program to docker's runtimes",
+        )
+    },
+    Command {
+        args: "",
+        arity: (0, 0),
+        ..oci(
+            "uninstall",
+            command::install::uninstall,
+            &[CONFIG_FILE, RUNTIME],
+            "take this program out of docker's runtimes",
+        )
     },
     Command {
         args: "<bash|zsh|fish>",

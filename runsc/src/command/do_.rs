@@ -18,7 +18,8 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
     let saved = console::Saved::of_stdin();
     let signals = Signals::hold()?;
     let stdio = console::streams()?;
-    let sandbox = spawn::start(Launch { config: &request.config, boot, gofer, stdio })?;
+    let sandbox =
+        spawn::start(Launch { config: &request.config, boot, gofer, stdio, cgroup: None })?;
     let watch = Watch { signals: &signals, is_terminal, listener: None, on_event: &mut |_| {} };
     if is_terminal {
         saved.make_raw()?;

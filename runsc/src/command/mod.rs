@@ -6,9 +6,12 @@ pub(crate) mod completion;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod do_;
+pub(crate) mod doctor;
+pub(crate) mod events;
 pub(crate) mod features;
 pub(crate) mod gofer;
 pub(crate) mod help;
+pub(crate) mod install;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod pause;
@@ -17,6 +20,7 @@ pub(crate) mod run;
 pub(crate) mod spec;
 pub(crate) mod start;
 pub(crate) mod state;
+pub(crate) mod update;
 
 use std::{
     error::Error,

@@ -106,6 +106,7 @@ pub(crate) fn plan(
     let isolation = Isolation { has_namespaces: false, has_user_namespace: false };
     let boot = BootPlan {
         cpu_description: crate::sandbox::plan::cpu_description(),
+        limits: Default::default(),
         id: format!("runsc-{}", std::process::id()),
         hostname: hostname(),
         domainname: "(none)".into(),

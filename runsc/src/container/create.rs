@@ -21,6 +21,7 @@ use crate::{
         convert,
     },
     sandbox::{
+        cgroup::{Cgroup, CgroupError, Placement, Resources},
         console,
         control::{Event, Failure},
         plan::{BootPlan, GoferPlan},
@@ -49,6 +50,9 @@ pub(crate) enum CreateError {
     /// Its processes.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+    /// Its cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     /// A file that was asked for.
     #[error("--pid-file {path}: {source}")]
     PidFile {
@@ -68,6 +72,9 @@ pub(crate) enum CreateError {
     /// The sandbox says why.
     #[error("unable to start container process: {0}")]
     Sandbox(String),
+    /// systemd cannot make it.
+    #[error("--systemd-cgroup: {0}")]
+    Systemd(&'static str),
     /// A flag that this build does not act on.
     #[error("--{0}: not supported yet")]
     Unsupported(&'static str),
@@ -94,6 +101,7 @@ fn prepare(
     super::id::check(id).map_err(StateError::from)?;
     let bundle = Bundle::open(&flags.path("bundle").unwrap_or_else(|| ".".into()))?;
     let (mut boot, gofer) = convert::plan(id, &bundle, config)?;
+    let (cgroup, resources) = cgroup_of(&bundle.spec, id, config)?;
     let socket = flags.path("console-socket");
     if boot.process.terminal && !is_detached && socket.is_none() && !console::is_terminal() {
         tracing::warn!(
@@ -106,7 +114,7 @@ fn prepare(
         Some((u16::try_from(size.height()).ok()?, u16::try_from(size.width()).ok()?))
     });
     let entry = Store::new(&config.root).create(id)?;
-    let record = Record {
+    let mut record = Record {
         id: id.into(),
         bundle: bundle.path.clone(),
         rootfs: bundle.rootfs.clone(),
@@ -115,11 +123,15 @@ fn prepare(
         owner: unistd::getuid().as_raw(),
         status: Status::Creating,
         before_pause: None,
+        cgroup,
+        resources,
         monitor: None,
         sentry: None,
         gofer: None,
     };
-    let streams = entry.save(&record).map_err(CreateError::from).and_then(|()| {
+    let made = entry.save(&record).map_err(CreateError::from);
+    let made = made.and_then(|()| make_cgroup(&entry, &mut record));
+    let streams = made.and_then(|()| {
         let is_terminal = boot.process.terminal;
         Ok(stdio::streams(is_terminal, is_detached, socket.as_deref(), size)?)
     });
@@ -130,6 +142,59 @@ fn prepare(
             Err(error)
         }
     }
+}
+
+/// Where the container is to be in the host's cgroups, and what is asked of them.
+fn cgroup_of(
+    spec: &oci_spec::runtime::Spec,
+    id: &str,
+    config: &Config,
+) -> Result<(Option<Cgroup>, Resources), CreateError> {
+    let linux = spec.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    let resources = resources.map(Resources::of_spec).transpose()?.unwrap_or_default();
+    if config.ignores_cgroups {
+        return Ok((None, resources));
+    }
+    if config.uses_systemd_cgroups {
+        return Err(CreateError::Systemd(if Path::new("/run/systemd/system").is_dir() {
+            "systemd's cgroup driver is not supported yet: use the cgroupfs driver"
+        } else {
+            "systemd cgroup flag passed, but systemd support for managing cgroups is not available"
+        }));
+    }
+    let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    Ok((Some(Cgroup::plan(path, id)?), resources))
+}
+
+/// Makes what state.json names by now.
+fn make_cgroup(entry: &Entry, record: &mut Record) -> Result<(), CreateError> {
+    let mut tries = 0;
+    loop {
+        let Some(cgroup) = &mut record.cgroup else { return Ok(()) };
+        match cgroup.make() {
+            Err(error) if error.is_anothers() => {
+                // It is not ours to remove. Where nobody asked for it, another place will do.
+                let is_final = tries == 3 || !matches!(error, CgroupError::Taken(_));
+                tries += 1;
+                record.cgroup = if is_final { None } else { Some(Cgroup::plan(None, &record.id)?) };
+                entry.save(record)?;
+                if is_final {
+                    return Err(error.into());
+                }
+            }
+            other => {
+                other?;
+                return Ok(cgroup.apply(&record.resources)?);
+            }
+        }
+    }
+}
+
+/// What the processes of the sandbox enter.
+fn placement(record: &Record) -> Option<Placement> {
+    let (cgroup, resources) = (record.cgroup.clone()?, record.resources.clone());
+    Some(Placement { cgroup, resources })
 }
 
 /// Makes a container that a monitor stands for; it runs at once, or waits for `start`.
@@ -160,7 +225,8 @@ fn monitored(
     gofer: GoferPlan,
     streams: Streams,
 ) -> Result<(), CreateError> {
-    let launch = Launch { config, boot, gofer, stdio: streams.files };
+    let cgroup = placement(record);
+    let launch = Launch { config, boot, gofer, stdio: streams.files, cgroup };
     let listener = entry.listen()?;
     let mut monitor = Monitor::start(launch, listener, streams.is_new_terminal)
         .map_err(|source| CreateError::Host { step: "start the monitor", source })?;
@@ -192,7 +258,8 @@ pub(crate) fn foreground(config: &Config, flags: &Values, id: &str) -> Result<i3
         if is_terminal && !streams.is_new_terminal {
             saved.make_raw().map_err(io::Error::from).map_err(host("set the terminal up"))?;
         }
-        let sandbox = spawn::start(Launch { config, boot, gofer, stdio })?;
+        let sandbox =
+            spawn::start(Launch { config, boot, gofer, stdio, cgroup: placement(&record) })?;
         let me = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
         let process = |pid| ProcessId::of(pid).map_err(host("look at the sandbox"));
         record.monitor = Some(process(me)?);

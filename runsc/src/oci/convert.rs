@@ -57,6 +57,7 @@ pub(crate) fn plan(
     let isolation = Isolation { has_namespaces: false, has_user_namespace: false };
     let boot = BootPlan {
         cpu_description: crate::sandbox::plan::cpu_description(),
+        limits: Default::default(),
         id: id.into(),
         hostname: spec.hostname().clone().unwrap_or_else(|| "runsc".into()),
         domainname: spec.domainname().clone().unwrap_or_else(|| "(none)".into()),
@@ -100,9 +101,9 @@ fn name_ignored(spec: &Spec) {
             "the sandbox's own filter stands; the guest's is not applied yet",
         ),
         (
-            "linux.resources",
-            of_linux(|it| it.resources().is_some()),
-            "the host's cgroups are not set up yet",
+            "linux.resources.devices",
+            of_linux(|it| it.resources().as_ref().is_some_and(|it| it.devices().is_some())),
+            "the guest has no device of the host to open",
         ),
         ("linux.sysctl", of_linux(|it| it.sysctl().is_some()), "not applied yet"),
         ("linux.devices", of_linux(|it| it.devices().is_some()), "the sandbox has its own devices"),

@@ -15,6 +15,8 @@ use std::{
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::cgroup::Limits;
+
 /// No packet is longer.
 const LIMIT: usize = 64 * 1024;
 
@@ -45,6 +47,8 @@ pub(crate) enum Request {
     Pause,
     /// Let them go on.
     Resume,
+    /// Keep to these limits from now on.
+    Limits(Box<Limits>),
     /// Tell when the first process has ended, and how.
     Wait,
 }

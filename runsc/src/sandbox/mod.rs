@@ -7,6 +7,7 @@
 //! * **Invariants.** Both processes end when the other does. Neither inherits a descriptor that
 //!   [`spawn`] does not list. What they say is checked for its shape.
 
+pub(crate) mod cgroup;
 pub(crate) mod console;
 pub(crate) mod control;
 pub(crate) mod jail;

@@ -5,6 +5,7 @@ use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::cgroup::Limits;
 use crate::{
     config::{Network, PlatformKind, Strace},
     log::Rule,
@@ -52,6 +53,8 @@ pub(crate) struct BootPlan {
     pub(crate) domainname: String,
     /// One processor's paragraph of `/proc/cpuinfo`, without its first line.
     pub(crate) cpu_description: String,
+    /// What it may use.
+    pub(crate) limits: Limits,
     /// How guest code runs.
     pub(crate) platform: PlatformKind,
     /// Whether system call sites of the guest are rewritten.

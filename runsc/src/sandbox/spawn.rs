@@ -29,6 +29,7 @@ use serde::Serialize;
 use tracing::debug;
 
 use super::{
+    cgroup::{CgroupError, Placement},
     control::Channel,
     namespaces,
     plan::{BootPlan, GoferPlan, Isolation},
@@ -63,6 +64,9 @@ pub(crate) enum SpawnError {
         /// Why.
         source: io::Error,
     },
+    /// The cgroup cannot be entered.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     /// A log cannot be opened.
     #[error(transparent)]
     Log(#[from] ConfigError),
@@ -89,6 +93,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) gofer: GoferPlan,
     /// The guest's standard streams.
     pub(crate) stdio: [OwnedFd; 3],
+    /// Which cgroup of the host the caller and all that it starts are to be in.
+    pub(crate) cgroup: Option<Placement>,
 }
 
 /// The processes of a sandbox, as the process sees them that started it.
@@ -143,7 +149,11 @@ pub(crate) fn reap(pid: i32) -> Option<WaitStatus> {
 
 /// Starts the processes. The caller is single-threaded.
 pub(crate) fn start(launch: Launch<'_>) -> Result<Sandbox, SpawnError> {
-    let Launch { config, mut boot, mut gofer, stdio } = launch;
+    let Launch { config, mut boot, mut gofer, stdio, cgroup } = launch;
+    if let Some(Placement { cgroup, resources }) = &cgroup {
+        cgroup.enter()?;
+        boot.limits = cgroup.limits(resources).as_seen(config);
+    }
     let program = open("/proc/self/exe", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
         .step("open /proc/self/exe")?;
     let flags = SockFlag::SOCK_CLOEXEC;
@@ -185,7 +195,14 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Sandbox, SpawnError> {
         }
     };
     debug!("sandbox {id}: sentry {} and gofer {}", boot_child.pid, gofer_child.pid);
-    Ok(Sandbox { boot: boot_child, gofer: gofer_child, control, gofer_status })
+    let sandbox = Sandbox { boot: boot_child, gofer: gofer_child, control, gofer_status };
+    if let Some(Placement { cgroup, .. }) = &cgroup
+        && let Err(error) = cgroup.be_counted()
+    {
+        sandbox.end();
+        return Err(error.into());
+    }
+    Ok(sandbox)
 }
 
 /// Tries the isolations that this host may grant, the strongest first.

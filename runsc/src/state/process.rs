@@ -56,7 +56,8 @@ impl ProcessId {
     }
 }
 
-fn has_ended(handle: &OwnedFd, within: Duration) -> bool {
+/// Whether the process behind a pidfd ends within this time.
+pub(crate) fn has_ended(handle: &OwnedFd, within: Duration) -> bool {
     let timeout = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
     let mut fds = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, timeout).is_ok_and(|ready| ready > 0)

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::process::ProcessId;
-use crate::oci::SPEC_VERSION;
+use crate::{
+    oci::SPEC_VERSION,
+    sandbox::cgroup::{Cgroup, Resources},
+};
 
 /// What has been asked of a container. Whether it lives is read off its processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +61,12 @@ pub(crate) struct Record {
     /// What it was when it was paused.
     #[serde(default)]
     pub(crate) before_pause: Option<Status>,
+    /// The host's cgroup of it, written down before it is made.
+    #[serde(default)]
+    pub(crate) cgroup: Option<Cgroup>,
+    /// What is asked of that cgroup.
+    #[serde(default)]
+    pub(crate) resources: Resources,
     /// The host process that stands for it and ends as it ends.
     pub(crate) monitor: Option<ProcessId>,
     /// Its sentry.

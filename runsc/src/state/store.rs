@@ -20,7 +20,10 @@ use nix::{
 };
 
 use super::{process::ProcessId, record::Record};
-use crate::{container::id, sandbox::control::Channel};
+use crate::{
+    container::id,
+    sandbox::{cgroup::CgroupError, control::Channel},
+};
 
 /// How long a killed process may take to go.
 const END: Duration = Duration::from_secs(10);
@@ -50,6 +53,9 @@ pub(crate) enum StateError {
         /// Why.
         source: io::Error,
     },
+    /// Its cgroup would not go.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     /// A process would not die.
     #[error("process {0} is still there")]
     Undead(i32),
@@ -193,6 +199,9 @@ impl Entry {
     /// Ends every process of the container and forgets it.
     pub(crate) fn destroy(self) -> Result<(), StateError> {
         if let Some(record) = self.load()? {
+            if let Some(cgroup) = &record.cgroup {
+                cgroup.thaw();
+            }
             let deadline = Instant::now() + END;
             for process in record.processes() {
                 end(process, deadline)?;
@@ -201,8 +210,11 @@ impl Entry {
         self.remove()
     }
 
-    /// Forgets the container.
+    /// Removes what is left of the container on the host, and forgets it.
     pub(crate) fn remove(self) -> Result<(), StateError> {
+        if let Some(cgroup) = self.load()?.and_then(|record| record.cgroup) {
+            cgroup.remove()?;
+        }
         fs::remove_dir_all(&self.path).map_err(|source| StateError::Host {
             step: "remove",
             path: self.path.clone(),
@@ -249,7 +261,10 @@ fn address(directory: &File) -> io::Result<UnixAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{sandbox::control::Request, state::record::Status};
+    use crate::{
+        sandbox::{cgroup::Resources, control::Request},
+        state::record::Status,
+    };
 
     fn record(id: &str) -> Record {
         Record {
@@ -261,6 +276,8 @@ mod tests {
             owner: 0,
             status: Status::Created,
             before_pause: None,
+            cgroup: None,
+            resources: Resources::default(),
             monitor: None,
             sentry: None,
             gofer: None,

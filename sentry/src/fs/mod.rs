@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The file systems, and the kinds of files that have none.
 
+pub mod cgroup;
 pub mod dev;
 pub mod devpts;
 pub mod eventfd;

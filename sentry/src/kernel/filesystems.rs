@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use abi::Errno;
 
-use super::{Kernel, jobs::Jobs, view::System};
+use super::{Kernel, cgroup::Group, jobs::Jobs, view::System};
 use crate::{
     creds::Credentials,
-    fs::{dev, devpts, proc, sys, tmpfs},
+    fs::{cgroup, dev, devpts, proc, sys, tmpfs},
     vfs::Filesystem,
 };
 
@@ -17,6 +17,7 @@ pub(super) const NAMES: &[(&str, bool)] = &[
     ("sysfs", false),
     ("tmpfs", false),
     ("proc", false),
+    ("cgroup2", false),
     ("devtmpfs", false),
     ("devpts", false),
     ("mqueue", false),
@@ -39,6 +40,8 @@ impl Kernel {
             b"mqueue" => Ok(tmpfs::Tmpfs::named("mqueue", tmpfs::Options::default())),
             b"proc" => Ok(proc::new(Arc::new(System(self.weak())))),
             b"sysfs" => Ok(sys::new(self.limits().cpus)),
+            // A group of version 1 has version 2's files, too: there is one hierarchy inside.
+            b"cgroup" | b"cgroup2" => Ok(cgroup::new(Arc::new(Group(self.weak())))),
             b"devpts" => {
                 let text = std::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
                 Ok(self.new_devpts(devpts::Options::parse(text)?).filesystem())

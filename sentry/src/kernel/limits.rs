@@ -6,7 +6,7 @@ use std::sync::{Arc, atomic::Ordering};
 use abi::Errno;
 
 use super::Kernel;
-use crate::task::TaskTable;
+use crate::task::{Task, TaskTable};
 
 /// What a sandbox may use. A value that is `None` has no limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,20 @@ impl Kernel {
         }
         self.refused_tasks.fetch_add(1, Ordering::Relaxed);
         Err(Errno::EAGAIN)
+    }
+
+    /// CPU time of tasks that have ended, in nanoseconds: user, system.
+    pub(super) fn buried_time(&self) -> (u64, u64) {
+        let [user, system] = &self.buried_ns;
+        (user.load(Ordering::Relaxed), system.load(Ordering::Relaxed))
+    }
+
+    /// Keeps the times of a task that has ended.
+    pub(crate) fn bury(&self, task: &Task) {
+        let (user, system) = task.cpu_time();
+        for (sum, time) in self.buried_ns.iter().zip([user, system]) {
+            sum.fetch_add(time, Ordering::Relaxed);
+        }
     }
 
     /// How often a task was not made because of the limit.

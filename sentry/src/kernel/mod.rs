@@ -5,6 +5,7 @@
 //! [`Kernel::spawn_init`] and waits with the [`ExitWaiter`] it gets. More processes come by
 //! [`Kernel::spawn`], signals by [`Kernel::signal`], the end by [`Kernel::kill_all`] or with init.
 
+mod cgroup;
 mod config;
 mod filesystems;
 mod jobs;
@@ -50,6 +51,8 @@ pub struct Kernel {
     is_paused: AtomicBool,
     /// Tasks that were not made because of the limit.
     refused_tasks: AtomicU64,
+    /// CPU time of tasks that have ended: user, system.
+    buried_ns: [AtomicU64; 2],
     me: Weak<Kernel>,
     tasks: Mutex<TaskTable, levels::TaskSet>,
     threads: Arc<HostThreads>,
@@ -72,6 +75,7 @@ impl Kernel {
             limits,
             is_paused: AtomicBool::new(false),
             refused_tasks: AtomicU64::new(0),
+            buried_ns: Default::default(),
             me: me.clone(),
             tasks: Mutex::default(),
             threads: HostThreads::new(),

@@ -49,33 +49,7 @@ impl SystemView for System {
     }
 
     fn figures(&self) -> Figures {
-        let Some(kernel) = self.0.upgrade() else { return Figures::default() };
-        let tasks: Vec<Arc<Task>> = kernel.tasks().tasks().cloned().collect();
-        let last_pid = kernel.tasks().last_id();
-        let mut spaces: Vec<Arc<MemoryManager>> =
-            tasks.iter().filter_map(|task| task.mm()).collect();
-        spaces.sort_by_key(|mm| mm.id());
-        spaces.dedup_by_key(|mm| mm.id());
-        let resident = |mm: &Arc<MemoryManager>| mm.statm().get(1).copied().unwrap_or(0) * 4096;
-        let times = tasks.iter().map(|task| task.cpu_time());
-        let running = tasks.iter().filter(|task| task.run_state() == RunState::Running).count();
-        let uptime = kernel.uptime();
-        let limits = kernel.limits();
-        let now = Clock::Realtime.now();
-        Figures {
-            cpus: limits.cpus,
-            uptime_ns: uptime,
-            boot_time: i64::try_from(now.saturating_sub(uptime) / NS_PER_S).unwrap_or(0),
-            cpu_time_ns: times.fold((0, 0), |sum, time| (sum.0 + time.0, sum.1 + time.1)),
-            memory_total: limits.memory_total,
-            memory_used: spaces.iter().map(resident).sum(),
-            memory_shared: 0,
-            forks: u64::try_from(last_pid).unwrap_or(0),
-            // Whoever reads this runs.
-            running: running.max(1),
-            tasks: tasks.len(),
-            last_pid,
-        }
+        self.0.upgrade().map_or_else(Figures::default, |kernel| kernel.figures())
     }
 
     fn cpu_description(&self) -> String {
@@ -84,6 +58,10 @@ impl SystemView for System {
 
     fn filesystems(&self) -> Vec<(&'static str, bool)> {
         filesystems::NAMES.to_vec()
+    }
+
+    fn controllers(&self) -> &'static [&'static str] {
+        &crate::fs::cgroup::CONTROLLERS
     }
 
     fn release(&self) -> (String, String) {
@@ -116,6 +94,39 @@ impl SystemView for System {
 
     fn command_line(&self) -> String {
         "BOOT_IMAGE=/vmlinuz quiet".to_owned()
+    }
+}
+
+impl Kernel {
+    /// Figures of the whole sandbox.
+    pub(super) fn figures(&self) -> Figures {
+        let tasks: Vec<Arc<Task>> = self.tasks().tasks().cloned().collect();
+        let last_pid = self.tasks().last_id();
+        let mut spaces: Vec<Arc<MemoryManager>> =
+            tasks.iter().filter_map(|task| task.mm()).collect();
+        spaces.sort_by_key(|mm| mm.id());
+        spaces.dedup_by_key(|mm| mm.id());
+        let resident = |mm: &Arc<MemoryManager>| mm.statm().get(1).copied().unwrap_or(0) * 4096;
+        let times = tasks.iter().map(|task| task.cpu_time());
+        let running = tasks.iter().filter(|task| task.run_state() == RunState::Running).count();
+        let uptime = self.uptime();
+        let limits = self.limits();
+        let now = Clock::Realtime.now();
+        Figures {
+            cpus: limits.cpus,
+            uptime_ns: uptime,
+            boot_time: i64::try_from(now.saturating_sub(uptime) / NS_PER_S).unwrap_or(0),
+            cpu_time_ns: times
+                .fold(self.buried_time(), |sum, time| (sum.0 + time.0, sum.1 + time.1)),
+            memory_total: limits.memory_total,
+            memory_used: spaces.iter().map(resident).sum(),
+            memory_shared: 0,
+            forks: u64::try_from(last_pid).unwrap_or(0),
+            // Whoever reads this runs.
+            running: running.max(1),
+            tasks: tasks.len(),
+            last_pid,
+        }
     }
 }
 

@@ -125,6 +125,7 @@ pub(crate) fn forget(kernel: &Arc<Kernel>, task: &Arc<Task>) {
         signals.threads.retain(|other| !Arc::ptr_eq(other, task));
         signals.unburied -= 1;
     }
+    kernel.bury(task);
     let mut tasks = kernel.tasks();
     tasks.untie_dead(task);
     tasks.remove_task(task.tid());
@@ -138,6 +139,7 @@ fn bury(kernel: &Arc<Kernel>, task: &Arc<Task>, status: i32) {
     let group = task.group();
     let mut mail = Vec::new();
     let mut dropped = None;
+    kernel.bury(task);
     let mut tasks = kernel.tasks();
     let is_alive = tasks.process(group.pid()).is_some_and(|process| process.zombie.is_none());
     let is_last = is_alive && group.lock().threads.is_empty();

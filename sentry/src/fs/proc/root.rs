@@ -92,7 +92,7 @@ fn files(system: &Shared) -> StaticTree {
     let sys = Arc::clone(system);
     StaticTree::new()
         .text("buddyinfo", String::new)
-        .text("cgroups", || "#subsys_name\thierarchy\tnum_cgroups\tenabled\n".to_owned())
+        .text("cgroups", with(cgroups))
         .text("cmdline", with(|s| s.command_line() + "\n"))
         .fixed("consoles", "")
         .text("cpuinfo", with(cpuinfo))
@@ -174,6 +174,12 @@ fn cpuinfo(system: &Shared) -> String {
         text.push('\n');
     }
     text
+}
+
+/// All controllers are the unified hierarchy's, which has no number.
+fn cgroups(system: &Shared) -> String {
+    let head = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n".to_owned();
+    system.controllers().iter().fold(head, |text, name| text + &format!("{name}\t0\t1\t1\n"))
 }
 
 fn filesystems(system: &Shared) -> String {

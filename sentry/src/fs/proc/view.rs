@@ -33,6 +33,9 @@ pub trait SystemView: Send + Sync {
     /// The names of file systems, those without a device first.
     fn filesystems(&self) -> Vec<(&'static str, bool)>;
 
+    /// The controllers of cgroups.
+    fn controllers(&self) -> &'static [&'static str];
+
     /// uname(2): release, version.
     fn release(&self) -> (String, String);
 
