@@ -119,7 +119,7 @@ fn when_memory_runs_out_the_guest_goes_before_its_kernel() {
     assert_eq!(score(sentry), score(std::process::id()));
     assert_eq!(score(gofer), score(sentry));
     for stub in children(sentry) {
-        assert_eq!(score(stub), (score(sentry) + 200).min(1000));
+        assert!(score(stub) > score(sentry), "{} and {}", score(stub), score(sentry));
     }
 }
 

@@ -101,12 +101,13 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
     // memory it must read.
     prctl::set_dumpable(true)?;
     sys::limit_arenas(ARENAS);
-    let platform = oom::Score::raised(score, || start_platform(plan.platform))?;
+    let machine = guest::machine();
+    let memory = plan.limits.memory_total.unwrap_or(machine.memory_total);
+    let platform = oom::Score::raised(score, memory, || start_platform(plan.platform))?;
     prctl::set_dumpable(false)?;
     let connection = sys::inherited(spawn::CONNECTION).ok_or("no connection to the gofer")?;
     let gofer = ::gofer::client::Connection::new(connection);
     let streams = stdio::import(plan.process.terminal)?;
-    let machine = guest::machine();
     let config = guest::config(&plan, Arc::clone(&platform), &machine);
     install_filter(&*platform)?;
 

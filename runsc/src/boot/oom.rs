@@ -11,9 +11,15 @@ use std::{
 
 use tracing::debug;
 
-/// A stub counts as if it used a fifth more of all the memory that there is.
-const MORE: i32 = 200;
+/// More memory than a sentry has of its own. The kernel's score is in thousandths of what may be used.
+const SENTRY: u64 = 64 << 20;
 const MOST: i32 = 1000;
+
+/// By how much a stub's score is above the sentry's, where this much memory may be used.
+fn more(memory: u64) -> i32 {
+    let thousandths = SENTRY.saturating_mul(1000) / memory.max(1);
+    i32::try_from(thousandths).unwrap_or(MOST).clamp(10, MOST)
+}
 
 /// This process's own score.
 #[derive(Debug)]
@@ -37,10 +43,10 @@ impl Score {
         open().inspect_err(|error| debug!("the out-of-memory score stays: {error}")).ok()
     }
 
-    /// Raises it, for `run`, and what it forks.
-    pub(super) fn raised<T>(score: Option<Score>, run: impl FnOnce() -> T) -> T {
+    /// Raises it, for `run`, and what it forks, in a sandbox that may use this much memory.
+    pub(super) fn raised<T>(score: Option<Score>, memory: u64, run: impl FnOnce() -> T) -> T {
         let Some(mut score) = score else { return run() };
-        score.set((score.own + MORE).min(MOST));
+        score.set((score.own + more(memory)).min(MOST));
         let result = run();
         score.set(score.own);
         result
@@ -52,5 +58,18 @@ impl Score {
         if let Err(error) = set {
             debug!("the out-of-memory score is not {value}: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::more;
+
+    #[test]
+    fn the_less_memory_there_is_the_more_a_sentry_counts() {
+        assert_eq!(more(16 << 20), 1000);
+        assert_eq!(more(640 << 20), 100);
+        assert_eq!(more(1 << 40), 10);
+        assert_eq!(more(0), 1000);
     }
 }

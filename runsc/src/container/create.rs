@@ -102,6 +102,7 @@ fn prepare(
     let bundle = Bundle::open(&flags.path("bundle").unwrap_or_else(|| ".".into()))?;
     let (mut boot, gofer) = convert::plan(id, &bundle, config)?;
     let (cgroup, resources) = cgroup_of(&bundle.spec, id, config)?;
+    boot.limits.tasks = resources.task_limit();
     let socket = flags.path("console-socket");
     if boot.process.terminal && !is_detached && socket.is_none() && !console::is_terminal() {
         tracing::warn!(

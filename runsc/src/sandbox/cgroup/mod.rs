@@ -214,15 +214,16 @@ impl Cgroup {
 
     /// Makes the directories. Where the host refuses and nobody asked for them, they are left out.
     pub(crate) fn make(&mut self) -> Result<(), CgroupError> {
-        let mut made = Vec::new();
+        let (mut made, mut refused) = (Vec::new(), Vec::new());
+        let mut why = String::new();
         for directory in std::mem::take(&mut self.directories) {
             match directory.make(self) {
                 Ok(()) => made.push(directory),
                 Err(CgroupError::Host { step, path, source })
                     if !self.is_asked && is_refusal(&source) =>
                 {
-                    let names = directory.controllers.join(",");
-                    tracing::warn!("no cgroup for {names}: {step} {}: {source}", path.display());
+                    why = format!("{step} {}: {source}", path.display());
+                    refused.extend(directory.controllers);
                 }
                 Err(error) => {
                     // Whoever is in there stays; what is empty goes.
@@ -236,6 +237,9 @@ impl Cgroup {
             }
         }
         self.directories = made;
+        if !why.is_empty() {
+            tracing::warn!("the sandbox is in no cgroup for {}: {why}", refused.join(", "));
+        }
         Ok(())
     }
 

@@ -22,7 +22,8 @@ pub(super) fn writes(resources: &Resources) -> Result<Vec<Write>, CgroupError> {
     cpu(&resources.cpu, &mut all);
     if let Some(limit) = given(resources.pids.limit) {
         let value = if limit > 0 { limit.to_string() } else { "max".into() };
-        all.push(Write::new("pids", "pids.limit", "pids.max", value));
+        // The sentry keeps this limit; the host's file only shows it.
+        all.push(Write::new("pids", "pids.limit", "pids.max", value).if_there());
     }
     block_io(&resources.block_io, &mut all);
     for limit in &resources.hugepage_limits {

@@ -15,7 +15,8 @@ pub(super) fn writes(resources: &Resources) -> Result<Vec<Write>, CgroupError> {
     if let Some(limit) = given(resources.pids.limit) {
         let value = resources.task_limit().map(host_tasks);
         let value = value.filter(|_| limit > 0).map_or("max".into(), |it| it.to_string());
-        all.push(Write::new("pids", "pids.limit", "pids.max", value));
+        // The sentry keeps this limit; the host's is a second one.
+        all.push(Write::new("pids", "pids.limit", "pids.max", value).if_there());
     }
     block_io(&resources.block_io, &mut all);
     for limit in &resources.hugepage_limits {
