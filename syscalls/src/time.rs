@@ -175,9 +175,7 @@ pub fn clock_nanosleep(
         }
         Reading::Global(clock) => clock,
         // `clock_thread` has no way to sleep; the same clock by its thread's id has, and refuses.
-        Reading::Thread(tid)
-            if tid == cx.task().tid() && clockid.0 != CLOCK_THREAD_CPUTIME_ID =>
-        {
+        Reading::Thread(tid) if tid == cx.task().tid() && clockid.0 != CLOCK_THREAD_CPUTIME_ID => {
             return Err(Errno::EINVAL.into());
         }
         // DIFFERS: sleeping on CPU clocks would need a clock that ticks while others run.
