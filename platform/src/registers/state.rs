@@ -98,13 +98,14 @@ impl StateLayout {
         if extended {
             let wanted = long(state, SOFTWARE + 8);
             let present = long(state, LEGACY);
-            // xcomp_bv and the reserved rest of the header.
-            let reserved = state.get(LEGACY + 8..WITH_HEADER)?.iter().any(|byte| *byte != 0);
+            // xcomp_bv and what XRSTOR wants to be zero behind it. It looks no further.
+            let reserved = state.get(LEGACY + 8..LEGACY + 24)?.iter().any(|byte| *byte != 0);
             if present & !self.features != 0 || reserved {
                 return None;
             }
             put(&mut accepted, 0, state.get(..size)?);
             put(&mut accepted, LEGACY, &(present & (wanted | 3)).to_le_bytes());
+            put(&mut accepted, LEGACY + 24, &[0; WITH_HEADER - LEGACY - 24]);
         } else {
             put(&mut accepted, 0, state.get(..LEGACY)?);
             if self.size >= WITH_HEADER {

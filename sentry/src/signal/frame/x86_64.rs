@@ -193,6 +193,12 @@ pub fn pop(context: &mut dyn Context, registers: &mut Registers) -> Result<Resto
     let uc_at = abi::num::to_u64(std::mem::offset_of!(RtSigFrame, uc));
     let uc: UContext = user::read(context, UserIn::new(frame.checked_add(uc_at)?))?;
     let saved = &uc.uc_mcontext;
+    // Linux takes the selectors as they are, and the way back to the program faults on wrong ones.
+    // DIFFERS: 32-bit code is wrong too; no platform goes back to it.
+    let selectors = [(saved.cs, USER_CS), (saved.ss, USER_SS)];
+    if selectors.iter().any(|(selector, wanted)| u64::from(*selector) | 3 != *wanted) {
+        return Err(Errno::EFAULT);
+    }
     if saved.fpstate == 0 {
         context.reset_extended_state().map_err(|_| Errno::EFAULT)?;
     } else {
@@ -232,6 +238,10 @@ pub fn pop(context: &mut dyn Context, registers: &mut Registers) -> Result<Resto
 fn restore_state(context: &mut dyn Context, at: UserAddr) -> Result<(), Errno> {
     const LEGACY: usize = 512;
     const SOFTWARE: usize = 464;
+    // FXRSTOR's demand; XRSTOR has a stricter one.
+    if at.raw() % 16 != 0 {
+        return Err(Errno::EFAULT);
+    }
     let mut state = vec![0; LEGACY];
     user::read_bytes(context, at, &mut state)?;
     let word = |at: usize| {
@@ -244,6 +254,9 @@ fn restore_state(context: &mut dyn Context, at: UserAddr) -> Result<(), Errno> {
             user::read(context, UserIn::new(at.checked_add(abi::num::to_u64(size))?)).unwrap_or(0);
         // Without the second magic Linux restores the legacy part alone.
         if tail == FP_XSTATE_MAGIC2 {
+            if at.raw() % 64 != 0 {
+                return Err(Errno::EFAULT);
+            }
             state.resize(size, 0);
             let rest = state.get_mut(LEGACY..).unwrap_or_default();
             let legacy_end = at.checked_add(abi::num::to_u64(LEGACY))?;
