@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use abi::{
-    Errno, Fd, Signal, UserCStr, UserIn, UserInOut, UserOut,
+    Errno, Fd, Signal, UserAddr, UserCStr, UserIn, UserInOut, UserOut,
     cred::Capabilities,
     fcntl::{
         FallocateMode, FileAdvice, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET, SpliceFlags,
@@ -12,12 +12,14 @@ use abi::{
     },
     limits::MAX_RW_COUNT,
     macros::Known,
+    num::to_u64,
     resource::RLIMIT_FSIZE,
     uio::{Iovec, RwFlags},
 };
 use sentry::{
     io::{Sink, SliceSink, SliceSource, Source},
     kernel::{OrRestart, Restart, SysResult},
+    mm::TASK_SIZE,
     task::Current,
     vfs::{Direction, FileDescription, FileKind, Lookup, SeekFrom, WriteOptions, attributes},
     wait::{Cut, Ready, Try},
@@ -32,6 +34,12 @@ const MAX_OFFSET: u64 = i64::MAX.unsigned_abs();
 fn checked_count(count: usize) -> Result<usize, Errno> {
     isize::try_from(count).map_err(|_| Errno::EINVAL)?;
     Ok(count.min(MAX_RW_COUNT))
+}
+
+/// `access_ok()`: reads and writes look at the range before they look at the file, whoever will not touch it.
+fn check_range(buf: UserAddr, count: usize) -> Result<(), Errno> {
+    let end = buf.raw().checked_add(to_u64(count));
+    if end.is_some_and(|end| end <= TASK_SIZE) { Ok(()) } else { Err(Errno::EFAULT) }
 }
 
 fn readable(cx: &Current, fd: Fd) -> Result<Arc<FileDescription>, Errno> {
@@ -181,6 +189,7 @@ fn write_user(
 /// read(2)
 pub fn read(cx: &mut Current, fd: Fd, buf: UserOut<u8>, count: usize) -> SysResult<usize> {
     let file = readable(cx, fd)?;
+    check_range(buf.addr(), count)?;
     if is_short(&file, count)
         && !file.keeps_position()
         && let Some(done) = read_short(cx, &file, buf, count, None)?
@@ -194,6 +203,7 @@ pub fn read(cx: &mut Current, fd: Fd, buf: UserOut<u8>, count: usize) -> SysResu
 /// write(2)
 pub fn write(cx: &mut Current, fd: Fd, buf: UserIn<u8>, count: usize) -> SysResult<usize> {
     let file = writable(cx, fd)?;
+    check_range(buf.addr(), count)?;
     let count = checked_count(count)?;
     write_user(cx, &file, buf, count, None)
 }
@@ -210,6 +220,7 @@ pub fn pread64(
     let file = cx.file(fd)?;
     file.check_seekable()?;
     let file = if file.is_readable() { file } else { return Err(Errno::EBADF.into()) };
+    check_range(buf.addr(), count)?;
     if is_short(&file, count)
         && let Some(done) = read_short(cx, &file, buf, count, position)?
     {
@@ -231,6 +242,7 @@ pub fn pwrite64(
     let file = cx.file(fd)?;
     file.check_seekable()?;
     let file = if file.is_writable() { file } else { return Err(Errno::EBADF.into()) };
+    check_range(buf.addr(), count)?;
     let count = checked_count(count)?;
     write_user(cx, &file, buf, count, position)
 }
