@@ -262,17 +262,16 @@ fn find(cx: &ResolveContext, program: &Program) -> Result<(Vec<u8>, Executable),
     }
     let variable = program.environment.iter().find_map(|entry| entry.strip_prefix(b"PATH="));
     let list = variable.unwrap_or(b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    let mut worst = Errno::ENOENT;
+    // As runc's `exec.LookPath`: what may not be executed, or lies where we may not look, is not found.
     for directory in list.split(|byte| *byte == b':') {
         let mut path = if directory.is_empty() { b".".to_vec() } else { directory.to_vec() };
         path.push(b'/');
         path.extend_from_slice(&program.path);
         match Executable::open(cx, &path) {
             Ok(file) => return Ok((path, file)),
-            Err(Errno::EACCES) => worst = Errno::EACCES,
-            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {}
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EACCES) => {}
             Err(errno) => return Err(errno),
         }
     }
-    Err(worst)
+    Err(Errno::ENOENT)
 }
