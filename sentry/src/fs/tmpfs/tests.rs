@@ -15,7 +15,7 @@ use crate::{
     io::{SliceSink, SliceSource},
     vfs::{
         Caller, DirSink, FileDescription, FileKind, Job, Lookup, Mount, MountNamespace,
-        MountOptions, NewNode, Place, RenameMode, ResolveContext, SeekFrom, Spread, Unmount,
+        MountOptions, NewNode, Place, Put, RenameMode, ResolveContext, SeekFrom, Spread, Unmount,
         WriteOptions, create,
         open::{self, OpenRequest},
         remove, resolve, xattr,
@@ -288,10 +288,10 @@ fn trees_of_mounts_change_as_told() {
     assert!(!is_there("/b/sub") && is_there("/a/sub/deep"));
     assert_eq!(tree.mounts().len(), 3);
     // Moving, and what may not be moved.
-    tree.move_mount(&walk("/a"), &walk("/c")).expect("moved");
+    tree.move_mount(&walk("/a"), &walk("/c"), Put::OnTop).expect("moved");
     assert!(is_there("/c/sub/deep") && !is_there("/a/sub"));
-    assert_eq!(tree.move_mount(&walk("/c"), &walk("/c/sub/deep")), Err(Errno::ELOOP));
-    assert_eq!(tree.move_mount(&walk("/put"), &walk("/a")), Err(Errno::EINVAL));
+    assert_eq!(tree.move_mount(&walk("/c"), &walk("/c/sub/deep"), Put::OnTop), Err(Errno::ELOOP));
+    assert_eq!(tree.move_mount(&walk("/put"), &walk("/a"), Put::OnTop), Err(Errno::EINVAL));
     assert_eq!(tree.unmount(walk("/put"), Unmount::Idle), Err(Errno::EINVAL));
     let expire = || tree.unmount(walk("/c/sub"), Unmount::Expire);
     assert_eq!(expire(), Err(Errno::EAGAIN));
