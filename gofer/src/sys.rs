@@ -257,6 +257,22 @@ pub(crate) fn set_times(fd: BorrowedFd<'_>, times: &[libc::timespec; 2]) -> Resu
     .map(drop)
 }
 
+/// renameat2(2), which the C library makes a renameat(2) when there are no flags.
+pub(crate) fn rename(
+    from: BorrowedFd<'_>,
+    name: &CStr,
+    to: BorrowedFd<'_>,
+    new_name: &CStr,
+    flags: u32,
+) -> nix::Result<()> {
+    let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+    // SAFETY: two strings with their NUL, which the kernel only reads.
+    let result = unsafe {
+        libc::syscall(libc::SYS_renameat2, from, name.as_ptr(), to, new_name.as_ptr(), flags)
+    };
+    nix::errno::Errno::result(result).map(drop)
+}
+
 /// getxattr(2).
 pub(crate) fn getxattr(path: &CStr, name: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: two strings with their NUL; the kernel writes at most `buffer.len()` bytes.

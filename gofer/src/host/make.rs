@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Names that come, go and move.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::{
+    ffi::CString,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use abi::Errno;
 use nix::{
-    fcntl::{AtFlags, RenameFlags, renameat2},
+    fcntl::{AtFlags, RenameFlags},
     sys::stat::{Mode, SFlag, mkdirat, mknodat},
     unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat},
 };
 
 use super::{ProcFd, open::number, retry};
-use crate::protocol::Name;
+use crate::{protocol::Name, sys};
 
 /// mkdirat(2).
 pub fn directory(parent: BorrowedFd<'_>, name: &Name, mode: u32) -> Result<(), Errno> {
@@ -61,5 +64,7 @@ pub fn rename(
     new_name: &Name,
     flags: RenameFlags,
 ) -> Result<(), Errno> {
-    retry(|| renameat2(from, name.as_bytes(), to, new_name.as_bytes(), flags))
+    let text = |name: &Name| CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL);
+    let (name, new_name) = (text(name)?, text(new_name)?);
+    retry(|| sys::rename(from, &name, to, &new_name, flags.bits()))
 }

@@ -38,7 +38,7 @@ macro_rules! calls {
             only(libc::SYS_setsockopt, 2, &[libc::SO_PASSCRED as u64], "on a new stub's socket"),
             call(libc::SYS_sendmsg, "hands descriptors to a stub"),
             call(libc::SYS_recvmsg, "a new stub says who it is"),
-            call(libc::SYS_poll, "waits for a new stub"),
+            call(libc::SYS_ppoll, "waits for a new stub"),
             only(
                 libc::SYS_ioctl,
                 1,

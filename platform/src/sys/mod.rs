@@ -145,10 +145,9 @@ pub(crate) fn send_fds(socket: BorrowedFd<'_>, fds: &[i32]) -> io::Result<()> {
 
 /// Waits until `file` can be read (or has an error to tell), at most for `timeout`.
 pub(crate) fn is_readable(file: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::poll::{PollFd, PollFlags, ppoll};
     let mut ready = [PollFd::new(file, PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-    match poll(&mut ready, timeout) {
+    match ppoll(&mut ready, Some(timeout.into()), None) {
         Ok(count) => Ok(count > 0),
         Err(nix::errno::Errno::EINTR) => Ok(false),
         Err(error) => Err(error.into()),

@@ -5,7 +5,7 @@
 //! a program; it cannot make memory executable, and it cannot make a process, only threads. Every list
 //! but the first two comes from the module that makes the calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nix::libc;
 use seccompiler::{
@@ -70,7 +70,7 @@ const RUNTIME: &[Call] = &[
     call(libc::SYS_brk),
     call(libc::SYS_futex),
     when(libc::SYS_clone, A_THREAD),
-    // Both are answered with ENOSYS by the second filter. So the C library falls back to clone, whose
+    // REFUSED: both are answered with ENOSYS by the second filter. So the C library falls back to clone, whose
     // flags can be checked; and its allocator, which would look at a setting under /proc before it first
     // gives memory back, goes on without.
     call(libc::SYS_clone3),
@@ -93,6 +93,9 @@ const RUNTIME: &[Call] = &[
     call(libc::SYS_exit),
     call(libc::SYS_exit_group),
 ];
+
+/// Calls that do not kill, but never do anything.
+const REFUSED: [i64; 2] = [libc::SYS_clone3, libc::SYS_openat];
 
 /// Naming a range of memory: the allocator does so.
 const PR_SET_VMA: u64 = 0x5356_4d41;
@@ -124,13 +127,18 @@ const CONVERSATION: &[Call] = &[
     ),
 ];
 
-/// What the sentry asks the host that no other list names: how much memory there is and who uses the CPU.
-const QUESTIONS: &[Call] =
-    &[call(libc::SYS_sysinfo), call(libc::SYS_getrusage), call(libc::SYS_clock_getres)];
+/// What the sentry asks the host that no other list names: how much memory there is.
+const QUESTIONS: &[Call] = &[call(libc::SYS_sysinfo)];
 
 /// The calls of a sentry whose other modules need `further`.
 pub(super) fn calls(further: impl IntoIterator<Item = Call>) -> Vec<Call> {
     RUNTIME.iter().chain(CONVERSATION).chain(QUESTIONS).copied().chain(further).collect()
+}
+
+/// The host calls that have an effect, by name.
+pub(super) fn names(calls: &[Call]) -> Vec<String> {
+    let numbers: BTreeSet<i64> = calls.iter().map(|call| call.number).collect();
+    numbers.iter().filter(|number| !REFUSED.contains(number)).map(|number| name(*number)).collect()
 }
 
 /// Installs the filter for every thread of this process.
@@ -146,12 +154,12 @@ pub(super) fn install(calls: &[Call]) -> Result<(), FilterError> {
             (None, false) => drop(rules.insert(call.number, conditions)),
         }
     }
-    let names: Vec<String> = rules.keys().map(|number| name(*number)).collect();
+    let names = names(calls);
     debug!("the sentry's filter allows {} host calls: {}", names.len(), names.join(" "));
     let arch = TargetArch::x86_64;
     let deny = SeccompAction::KillProcess;
     let allow = SeccompFilter::new(rules, deny, SeccompAction::Allow, arch)?;
-    let refused = [(libc::SYS_clone3, Vec::new()), (libc::SYS_openat, Vec::new())].into();
+    let refused = REFUSED.iter().map(|number| (*number, Vec::new())).collect();
     let refusal = SeccompAction::Errno(libc::ENOSYS as u32);
     let refuse = SeccompFilter::new(refused, SeccompAction::Allow, refusal, arch)?;
     // The second first: installing a filter is not among the calls that the list leaves.

@@ -184,7 +184,15 @@ fn close_jail(plan: &BootPlan) -> Result<(), Error> {
 }
 
 fn install_filter(platform: &dyn Platform) -> Result<(), Error> {
-    let of_platform = platform::host_calls(platform.name()).iter().map(|it| match it.one_of {
+    // The way to a panic is shown relative to the working directory.
+    let of_backtraces = tracing::enabled!(tracing::Level::DEBUG).then_some(libc::SYS_getcwd);
+    let calls = host_calls(platform.name(), of_backtraces);
+    Ok(filters::install(&calls)?)
+}
+
+/// The host calls of a sentry with this platform, and `further` ones.
+fn host_calls(platform: &str, further: Option<i64>) -> Vec<filters::Call> {
+    let of_platform = platform::host_calls(platform).iter().map(|it| match it.one_of {
         Some((index, values)) => {
             filters::Call { number: it.number, when: filters::When::OneOf(index, values) }
         }
@@ -195,16 +203,47 @@ fn install_filter(platform: &dyn Platform) -> Result<(), Error> {
     let of_gofer_files = sentry::fs::gofer::host_calls();
     let of_tmpfs = sentry::fs::tmpfs::host_calls();
     let of_files = of_host_files.into_iter().chain(of_gofer_files).chain(of_tmpfs);
-    // The way to a panic is shown relative to the working directory.
-    let of_backtraces = tracing::enabled!(tracing::Level::DEBUG).then_some(libc::SYS_getcwd);
-    let of_others = of_gofer.chain(of_files).chain(of_backtraces).map(filters::call);
-    let further = of_platform.chain(of_others);
-    Ok(filters::install(&filters::calls(further))?)
+    let of_others = of_gofer.chain(of_files).chain(further).map(filters::call);
+    filters::calls(of_platform.chain(of_others))
 }
 
 fn start_platform(kind: PlatformKind) -> Result<Arc<dyn Platform>, platform::Error> {
     match kind {
         PlatformKind::Systrap => platform::systrap::Systrap::new(),
         PlatformKind::Ptrace => platform::ptrace::Ptrace::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use ::gofer::{protocol::Policy, server};
+
+    use super::{filters, host_calls};
+
+    /// Said past the test's capture: the log of a run shows what the two processes are left with.
+    fn say(who: &str, names: &[String]) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "{who} may make {} host calls: {}",
+            names.len(),
+            names.join(" ")
+        );
+    }
+
+    #[test]
+    fn the_lists_of_host_calls_stay_short() {
+        for platform in ["systrap", "ptrace"] {
+            let names = filters::names(&host_calls(platform, None));
+            say(&format!("the sentry on {platform}"), &names);
+            assert!(names.len() <= 60, "{}", names.len());
+        }
+        // Sockets of the host are asked for by a flag, and take three more.
+        let calls = server::host_calls([Policy::SET_ID]);
+        let calls: Vec<_> = calls.iter().map(|it| filters::call(it.number)).collect();
+        let names = filters::names(&calls);
+        say("the gofer", &names);
+        assert!(names.len() <= 50, "{}", names.len());
     }
 }

@@ -15,10 +15,11 @@ use std::{
 use abi::{Errno, fcntl::OpenFlags};
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
-    poll::{PollFd, PollFlags, PollTimeout, poll},
+    poll::{PollFd, PollFlags, ppoll},
     sys::{
         socket::{MsgFlags, recv, send},
         stat::{FileStat, SFlag},
+        time::TimeSpec,
         uio::{pread, pwrite},
     },
     unistd::{Whence, lseek, read, write},
@@ -74,6 +75,11 @@ pub struct Shared {
     queue: WaitQueue,
     watch: OnceLock<Option<Watch>>,
     pub(super) terminal: Option<TerminalState>,
+}
+
+/// Looks at files without waiting.
+fn look(fds: &mut [PollFd<'_>]) -> nix::Result<i32> {
+    ppoll(fds, Some(TimeSpec::new(0, 0)), None)
 }
 
 impl HostFile {
@@ -152,7 +158,7 @@ impl Shared {
 
     fn is_ready_for(&self, wanted: PollFlags) -> Result<bool, Errno> {
         let mut fds = [PollFd::new(self.host(), wanted)];
-        Ok(poll(&mut fds, PollTimeout::ZERO).map_err(shown)? > 0)
+        Ok(look(&mut fds).map_err(shown)? > 0)
     }
 
     /// One read that does not wait: `EAGAIN` instead.
@@ -312,7 +318,7 @@ impl FileOps for HostFile {
         }
         let wanted = PollFlags::POLLIN | PollFlags::POLLOUT | PollFlags::POLLPRI;
         let mut fds = [PollFd::new(self.host(), wanted | PollFlags::from_bits_retain(0x2000))];
-        if poll(&mut fds, PollTimeout::ZERO).is_err() {
+        if look(&mut fds).is_err() {
             return Ready::ERR;
         }
         let [fd] = &fds;

@@ -64,7 +64,7 @@ pub fn host_calls() -> Vec<i64> {
         libc::SYS_ftruncate,
         libc::SYS_fsync,
         libc::SYS_fdatasync,
-        libc::SYS_poll,
+        libc::SYS_ppoll,
         libc::SYS_recvfrom,
         libc::SYS_sendto,
         libc::SYS_epoll_create1,
