@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the suites have in common: where the binary under test lies, scripts, and places to run them in.
 
+pub mod host;
 pub mod lab;
 pub mod script;
 

@@ -2,26 +2,29 @@
 //! Loads: nothing hangs, nothing is lost, and afterwards the host is as it was before.
 
 use std::{
-    collections::BTreeSet,
     fs,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use libtest_mimic::{Arguments, Failed, Trial};
+use tests::host::{self, Host};
 
 const GUEST: &str = env!("CARGO_BIN_EXE_guest");
 const TIMEOUT: Duration = Duration::from_secs(600);
-/// How long what belongs to a sandbox may outlive it.
-const GRACE: Duration = Duration::from_secs(2);
+/// Whose processes are ours.
+const WORDS: [&str; 2] = ["runsc", "guest"];
+/// How many more descriptors or stubs a sentry may have in the second half of a steady load than it had
+/// in the first: what just comes or goes when somebody looks.
+const SLACK: usize = 8;
 
-/// Name, what it prints, and on ptrace how often the repeated step is made (it is slow there).
-const LOADS: [(&str, &str, &str); 4] = [
-    ("child_fork_exec_wait", "failed 0\n", "1000"),
-    ("child_threads_on_a_mutex", "sum 64000\n", "0"),
-    ("child_bytes_through_a_pipe", "bytes 100000000 wrong 0 writer 0\n", "0"),
-    ("child_many_processes", "alive 500 ended 500\n", "0"),
+/// Name, what it prints, and whether it asks the same of the sentry from its beginning to its end.
+const LOADS: [(&str, &str, bool); 4] = [
+    ("child_fork_exec_wait", "failed 0\n", true),
+    ("child_threads_on_a_mutex", "sum 64000\n", false),
+    ("child_bytes_through_a_pipe", "bytes 100000000 wrong 0 writer 0\n", true),
+    ("child_many_processes", "alive 500 ended 500\n", false),
 ];
 
 fn main() {
@@ -30,9 +33,9 @@ fn main() {
     arguments.test_threads = Some(1);
     let mut trials = Vec::new();
     for platform in ["systrap", "ptrace"] {
-        for (load, wanted, on_ptrace) in LOADS {
+        for (load, wanted, is_steady) in LOADS {
             trials.push(Trial::test(format!("{platform}::{load}"), move || {
-                check(platform, load, wanted, on_ptrace)
+                check(platform, load, wanted, is_steady)
                     .map_err(|error| Failed::from(format!("{error:#}")))
             }));
         }
@@ -40,22 +43,21 @@ fn main() {
     libtest_mimic::run(&arguments, trials).exit()
 }
 
-fn check(platform: &str, load: &str, wanted: &str, on_ptrace: &str) -> Result<()> {
-    let before = Host::now()?;
+fn check(platform: &str, load: &str, wanted: &str, is_steady: bool) -> Result<()> {
+    let before = Host::now(&WORDS)?;
     let mut command = Command::new(tests::runsc()?);
     command.arg(format!("--platform={platform}")).args(["do", "--quiet", "--"]);
     command.arg(GUEST).arg(format!("stress/load/{load}"));
-    if platform == "ptrace" && on_ptrace != "0" {
-        command.env("STRESS_COUNT", on_ptrace);
-    }
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let deadline = Instant::now() + TIMEOUT;
+    let mut samples = Vec::new();
     while child.try_wait()?.is_none() {
         if Instant::now() > deadline {
             child.kill()?;
             bail!("still running after {TIMEOUT:?}");
         }
+        samples.extend(sample(child.id()));
         std::thread::sleep(Duration::from_millis(20));
     }
     let output = child.wait_with_output()?;
@@ -64,46 +66,33 @@ fn check(platform: &str, load: &str, wanted: &str, on_ptrace: &str) -> Result<()
     if !output.status.success() || stdout != wanted {
         bail!("{}: {stdout:?} instead of {wanted:?}; {stderr}", output.status);
     }
-    before.is_back()
+    if is_steady {
+        stays(&samples)?;
+    }
+    before.is_back(&WORDS)
 }
 
-/// What a sandbox could leave behind.
-#[derive(Debug, PartialEq, Eq)]
-struct Host {
-    processes: BTreeSet<String>,
-    mounts: usize,
-    fds: usize,
+/// Descriptors and stubs of a sandbox's sentry now.
+fn sample(runsc: u32) -> Option<[usize; 2]> {
+    let sentry = host::sentry(runsc)?;
+    let fds = fs::read_dir(format!("/proc/{sentry}/fd")).ok()?.count();
+    Some([fds, host::children(sentry).len()])
 }
 
-impl Host {
-    fn now() -> Result<Host> {
-        let mut processes = BTreeSet::new();
-        for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            let is_process = name.bytes().all(|byte| byte.is_ascii_digit());
-            let command = fs::read_to_string(format!("/proc/{name}/cmdline")).unwrap_or_default();
-            // Others work on this machine too: only what is ours counts.
-            if is_process && (command.contains("runsc") || command.contains("guest")) {
-                processes.insert(name);
-            }
-        }
-        let mounts = fs::read_to_string("/proc/self/mountinfo").context("mounts")?.lines().count();
-        let fds = fs::read_dir("/proc/self/fd")?.count();
-        Ok(Host { processes, mounts, fds })
+/// Whether the sentry had no more of anything in the second half than in the first.
+fn stays(samples: &[[usize; 2]]) -> Result<()> {
+    let (first, second) = samples.split_at(samples.len() / 2);
+    let most = |half: &[[usize; 2]]| {
+        half.iter().fold([0; 2], |most, sample| [most[0].max(sample[0]), most[1].max(sample[1])])
+    };
+    let ([fds, stubs], [fds_after, stubs_after]) = (most(first), most(second));
+    if fds == 0 {
+        bail!("the load was over before anybody could look");
     }
-
-    fn is_back(&self) -> Result<()> {
-        let deadline = Instant::now() + GRACE;
-        loop {
-            let now = Host::now()?;
-            let left: Vec<_> = now.processes.difference(&self.processes).collect();
-            if left.is_empty() && now.mounts == self.mounts && now.fds == self.fds {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("left behind: {left:?}; before {self:?}, now {now:?}");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    if fds_after > fds + SLACK || stubs_after > stubs + SLACK {
+        bail!(
+            "the sentry grows: at most {fds} descriptors and {stubs} stubs in the first half, then {fds_after} and {stubs_after}"
+        );
     }
+    Ok(())
 }
