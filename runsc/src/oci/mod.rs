@@ -6,6 +6,8 @@ pub(crate) mod caps;
 pub(crate) mod convert;
 pub(crate) mod features;
 pub(crate) mod mounts;
+#[cfg(test)]
+mod mutated;
 pub(crate) mod rlimits;
 pub(crate) mod template;
 
