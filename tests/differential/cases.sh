@@ -594,3 +594,80 @@ for i in $(seq 300); do /bin/true & done; wait; echo done
 head -c 100000000 /dev/zero | cat | sha256sum
 ### exec-loop
 i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done; echo $i
+
+### python-sqlite-concurrent
+python3 - <<'X'
+import sqlite3,multiprocessing as m
+def work(n):
+    c=sqlite3.connect('s.db',timeout=60,isolation_level=None)
+    for i in range(60):
+        c.execute('begin immediate'); c.execute('update t set v=v+1 where k=?',(i%10,)); c.execute('commit')
+for mode in ('delete','wal','truncate','persist'):
+    c=sqlite3.connect('s.db'); c.execute('pragma journal_mode='+mode); c.execute('drop table if exists t'); c.execute('create table t(k integer primary key, v int)'); c.executemany('insert into t values(?,0)',((i,) for i in range(10))); c.commit(); c.close()
+    ps=[m.Process(target=work,args=(i,)) for i in range(4)]; [p.start() for p in ps]; [p.join() for p in ps]
+    c=sqlite3.connect('s.db'); print(mode,c.execute('select sum(v) from t').fetchone(),c.execute('pragma integrity_check').fetchone(),[p.exitcode for p in ps]); c.close()
+X
+### python-mix
+python3 - <<'X'
+import concurrent.futures as f, os, mmap, threading, signal, subprocess, socket
+with f.ProcessPoolExecutor(4) as e: print(sum(e.map(pow,range(200),[2]*200)))
+with f.ThreadPoolExecutor(16) as e: print(sum(e.map(lambda i: len(subprocess.check_output(['echo',str(i)])),range(60))))
+def w(i):
+    for j in range(50):
+        p=f'd{i}_{j}'; os.mkdir(p); open(p+'/f','w').write('x'*j); os.rename(p+'/f',p+'/g'); os.unlink(p+'/g'); os.rmdir(p)
+ts=[threading.Thread(target=w,args=(i,)) for i in range(8)]; [t.start() for t in ts]; [t.join() for t in ts]; print(os.listdir('.'))
+fd=os.open('m',os.O_RDWR|os.O_CREAT); os.ftruncate(fd,1<<20); m=mmap.mmap(fd,1<<20)
+if not os.fork(): m[5]=7; os._exit(0)
+os.wait(); print(m[5], os.pread(fd,1,5))
+s=socket.socketpair(socket.AF_UNIX,socket.SOCK_SEQPACKET); s[0].send(b'a'*100); s[0].send(b'b'); print(len(s[1].recv(999)),len(s[1].recv(999)))
+r=os.memfd_create('x'); os.write(r,b'hey'); print(open(f'/proc/self/fd/{r}').read(), os.readlink(f'/proc/self/fd/{r}'))
+e=os.eventfd(3); print(os.eventfd_read(e)); print(os.posix_fallocate(fd,0,4096), os.copy_file_range(fd,os.open('n',os.O_RDWR|os.O_CREAT),100), os.path.getsize('n'))
+signal.pthread_sigmask(signal.SIG_BLOCK,[signal.SIGCHLD]); p=subprocess.Popen(['true']); print(signal.sigwait([signal.SIGCHLD])==signal.SIGCHLD, p.wait())
+X
+### dpkg-conffiles
+mkdir -p p/DEBIAN p/usr/bin p/etc; printf 'Package: hello-x\nVersion: 1.0\nArchitecture: all\nMaintainer: a <a@b>\nDepends: bash\nDescription: d\n' > p/DEBIAN/control
+printf '#!/bin/sh\necho pkg\n' > p/usr/bin/hello-x; chmod 755 p/usr/bin/hello-x; echo cfg > p/etc/hello.conf; echo /etc/hello.conf > p/DEBIAN/conffiles; printf '#!/bin/sh\nset -e\necho post $1 >> /tmp/w/post\n' > p/DEBIAN/postinst; chmod 755 p/DEBIAN/postinst
+dpkg-deb --root-owner-group -b p x.deb; dpkg -i x.deb; hello-x; cat post; dpkg -s hello-x | head -n 4; dpkg -L hello-x; echo changed > /etc/hello.conf; dpkg -V hello-x; dpkg -r hello-x; ls /etc/hello.conf; dpkg -P hello-x; ls /etc/hello.conf
+### apt-get-local-package
+mkdir -p p/DEBIAN; printf 'Package: hello-y\nVersion: 1.0\nArchitecture: all\nMaintainer: a <a@b>\nDescription: d\n' > p/DEBIAN/control; dpkg-deb --root-owner-group -b p y.deb >/dev/null; apt-get install -y -qq ./y.deb >log 2>&1; echo $?; grep -c -e Unpacking -e 'Setting up' log; apt-get check -qq; echo $?; apt-get remove -y -qq hello-y >/dev/null 2>&1; echo $?; dpkg -s hello-y 2>&1 | head -n 1
+### perl-unix-socket
+perl -MIO::Socket::UNIX -MTime::HiRes=usleep,alarm -e 'my $s=IO::Socket::UNIX->new(Local=>"p",Listen=>1); if(!fork){my $c=IO::Socket::UNIX->new("p"); print $c "hello\n"; exit 5} my $c=$s->accept; print <$c>; wait; print $?>>8,"\n"; $SIG{ALRM}=sub{print "alrm\n"}; alarm(0.05); usleep(200000)'
+### go-unix-socket
+cat > s.go <<'EOF'
+package main
+import ("bufio"; "fmt"; "net"; "os"; "sort"; "sync"; "time"; "context"; "os/exec")
+func main() {
+  l, err := net.Listen("unix", "go.sock"); if err != nil { fmt.Println(err); return }
+  go func() { for { c, err := l.Accept(); if err != nil { return }; go func() { r := bufio.NewReader(c); s, _ := r.ReadString('\n'); fmt.Fprint(c, "got "+s); c.Close() }() } }()
+  var wg sync.WaitGroup; var mu sync.Mutex; var all []string
+  for i := 0; i < 50; i++ { wg.Add(1); go func(i int) { defer wg.Done(); c, err := net.Dial("unix", "go.sock"); if err != nil { fmt.Println(err); return }; fmt.Fprintf(c, "%02d\n", i); s, _ := bufio.NewReader(c).ReadString('\n'); mu.Lock(); all = append(all, s); mu.Unlock() }(i) }
+  wg.Wait(); sort.Strings(all); fmt.Println(len(all), all[0], all[49]); l.Close(); _, err = os.Stat("go.sock"); fmt.Println(os.IsNotExist(err))
+  ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond); defer cancel(); fmt.Println(exec.CommandContext(ctx, "sleep", "9").Run())
+}
+EOF
+GOCACHE=/tmp/gc GO111MODULE=off go build -o s s.go && ./s
+### vi-edit-many
+seq 200 > f; vim.tiny -es -u NONE -c 'g/5$/d' -c '%s/^1/X/' -c 'w! g' -c 'r !echo read' -c 'wq'; wc -l f g; tail -n 2 f; sha256sum g
+### pty-session-leader-exit
+python3 - <<'X'
+import os,pty,fcntl,termios,time
+m,s=pty.openpty()
+for i in range(3):
+    pid=os.fork()
+    if pid==0:
+        os.setsid(); fcntl.ioctl(s,termios.TIOCSCTTY,0); os.write(s,b'%d\n'%i); os._exit(i)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid,0)[1]))
+print(os.read(m,99))
+X
+### bash-background-tty-read
+python3 - <<'X'
+import pty,os,time
+pid,fd=pty.fork()
+if pid==0: os.execvp('bash',['bash','--norc','--noprofile','-i'])
+def say(b,t=.4): os.write(fd,b); time.sleep(t)
+time.sleep(.6); say(b'PS1=""; stty -echo\n'); say(b'cat &\n'); say(b'jobs\n'); say(b'fg\n'); say(b'to cat\n'); say(b'\x04'); say(b'echo st=$?\n'); say(b'exit 3\n'); o=b''
+try:
+    while (x:=os.read(fd,9999)): o+=x
+except OSError: pass
+print(b'Stopped' in o, b'to cat' in o, b'st=0' in o, os.waitstatus_to_exitcode(os.waitpid(pid,0)[1]))
+X
