@@ -32,6 +32,8 @@ pub(crate) enum Network {
     None,
     /// A stack of the sandbox's own.
     Sandbox,
+    /// The host's.
+    Host,
 }
 
 /// Where the writes of an overlay go.
@@ -63,11 +65,6 @@ pub(crate) enum ConfigError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// `--network=host`.
-    #[error(
-        "--network=host: not supported yet; with none and sandbox the guest has a loopback of its own"
-    )]
-    Network,
     /// `--strace-syscalls`.
     #[error("--strace-syscalls: {0}")]
     Strace(String),
@@ -126,6 +123,7 @@ struct Logs {
     debug_log: Option<PathBuf>,
     debug_format: Format,
     stderr: bool,
+    is_background: bool,
 }
 
 impl Default for Config {
@@ -144,10 +142,11 @@ impl Config {
             debug_log: flags.path("debug-log"),
             debug_format: Format::named(&flags.text("debug-log-format")),
             stderr: flags.is_on("alsologtostderr"),
+            is_background: false,
         };
         let network = match &*flags.text("network") {
             "none" => Network::None,
-            "host" => return Err(ConfigError::Network),
+            "host" => Network::Host,
             _ => Network::Sandbox,
         };
         let calls = flags.text("strace-syscalls");
@@ -179,6 +178,13 @@ impl Config {
         })
     }
 
+    /// For processes that outlive this one: they do not log to its standard error, whose reader may wait
+    /// for the last writer.
+    pub(crate) fn in_background(&self) -> Config {
+        let logs = Logs { is_background: true, ..self.logs.clone() };
+        Config { logs, ..self.clone() }
+    }
+
     /// Opens the logs for one of the processes of a sandbox (`command` names it) and container.
     pub(crate) fn open_logs(&self, command: &str, id: &str) -> Result<Vec<Sink>, ConfigError> {
         let verbosity = if self.is_debug { 4 } else { 2 };
@@ -188,21 +194,21 @@ impl Config {
             let path = expand(path, command, id);
             let verbosity = if self.is_debug { 5 } else { 3 };
             let rule = Rule { format: self.logs.debug_format, verbosity, wants_strace: strace };
-            sinks.push(Sink { file: append(&path)?, rule });
+            sinks.push(Sink::new(append(&path)?.into(), rule));
         }
         if let Some(path) = &self.logs.log {
             let wants_strace = strace && sinks.is_empty();
             let rule = Rule { format: self.logs.format, verbosity, wants_strace };
-            sinks.push(Sink { file: append(path)?, rule });
+            sinks.push(Sink::new(append(path)?.into(), rule));
         }
         let to_stderr = self.logs.stderr || (sinks.is_empty() && (self.is_debug || strace));
-        if to_stderr {
+        if to_stderr && !self.logs.is_background {
             let source = duplicate(&io::stderr());
             let file =
                 source.map_err(|source| ConfigError::Log { path: "stderr".into(), source })?;
             let verbosity = if self.is_debug { 4 } else { 0 };
             let rule = Rule { format: Format::Text, verbosity, wants_strace: strace };
-            sinks.push(Sink { file, rule });
+            sinks.push(Sink { file, rule, is_stderr: true });
         }
         Ok(sinks)
     }

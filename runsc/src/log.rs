@@ -10,7 +10,8 @@ use std::{
     fmt::{self, Write as _},
     fs::File,
     io::Write as _,
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd as _, OwnedFd, RawFd},
+    sync::atomic::{AtomicI32, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -47,6 +48,16 @@ pub(crate) struct Sink {
     pub(crate) file: File,
     /// What to do with it.
     pub(crate) rule: Rule,
+    /// Whether it is a copy of standard error, which a process in the background does not keep.
+    pub(crate) is_stderr: bool,
+}
+
+/// The number of the copy of standard error that this process logs to, if it does.
+static STDERR: AtomicI32 = AtomicI32::new(-1);
+
+/// The descriptor by which this process logs to standard error, if it does.
+pub(crate) fn stderr_copy() -> Option<RawFd> {
+    Some(STDERR.load(Ordering::Relaxed)).filter(|number| *number >= 0)
 }
 
 /// Which lines a place wants, in which shape. Travels into the sandbox with the open file.
@@ -63,7 +74,7 @@ pub(crate) struct Rule {
 impl Sink {
     /// A sink on a descriptor.
     pub(crate) fn new(fd: OwnedFd, rule: Rule) -> Sink {
-        Sink { file: fd.into(), rule }
+        Sink { file: fd.into(), rule, is_stderr: false }
     }
 }
 
@@ -72,6 +83,9 @@ pub(crate) const STRACE: &str = "strace";
 
 /// Sends this process's log to `sinks`. The first call wins.
 pub(crate) fn install(sinks: Vec<Sink>) {
+    if let Some(sink) = sinks.iter().find(|sink| sink.is_stderr) {
+        STDERR.store(sink.file.as_raw_fd(), Ordering::Relaxed);
+    }
     let level = sinks.iter().map(|sink| sink.rule.verbosity).max().unwrap_or(0);
     let strace = sinks.iter().any(|sink| sink.rule.wants_strace);
     let filter = match level {

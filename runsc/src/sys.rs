@@ -219,6 +219,28 @@ pub(crate) fn is_same_file(one: &OwnedFd, other: &OwnedFd) -> bool {
     order == 0
 }
 
+/// One message of a socket and the descriptors that came with it: the length of the message.
+pub(crate) fn receive_files(
+    socket: BorrowedFd<'_>,
+    to: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    /// `SCM_MAX_FD`: the kernel takes no more in one message.
+    const MOST: usize = 253;
+    let mut room = nix::cmsg_space!([RawFd; MOST]);
+    let mut parts = [io::IoSliceMut::new(to)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), flags)?;
+    let mut files = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = control {
+            // SAFETY: the kernel has just made these descriptors; nobody else owns them.
+            files.extend(numbers.into_iter().map(|it| unsafe { OwnedFd::from_raw_fd(it) }));
+        }
+    }
+    Ok((message.bytes, files))
+}
+
 /// The next connection to a listening socket.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let none = ptr::null_mut::<libc::sockaddr>();
@@ -290,6 +312,93 @@ pub(crate) fn limit_arenas(count: i32) {
     unsafe { libc::mallopt(libc::M_ARENA_MAX, count) };
     // SAFETY: as above.
     unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX) };
+}
+
+/// Where the parts of this process's memory are, as the kernel's books have it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MemoryMap {
+    code: (u64, u64),
+    data: (u64, u64),
+    start_brk: u64,
+    start_stack: u64,
+    /// Where the command line begins.
+    pub(crate) arg_start: u64,
+    /// Where it ends.
+    pub(crate) arg_end: u64,
+    env: (u64, u64),
+}
+
+impl MemoryMap {
+    /// Reads the books.
+    pub(crate) fn read() -> io::Result<MemoryMap> {
+        let text = std::fs::read_to_string("/proc/self/stat")?;
+        // The name in parentheses may hold anything; the third field stands behind it.
+        let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let fields: Vec<u64> =
+            fields.split_ascii_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
+        let field = |number: usize| {
+            let value = fields.get(number - 3).copied();
+            value.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+        };
+        Ok(MemoryMap {
+            code: (field(26)?, field(27)?),
+            start_stack: field(28)?,
+            data: (field(45)?, field(46)?),
+            start_brk: field(47)?,
+            arg_start: field(48)?,
+            arg_end: field(49)?,
+            env: (field(50)?, field(51)?),
+        })
+    }
+}
+
+/// Has `/proc/self/cmdline` show `text`. Nothing but what the kernel shows of us changes.
+pub(crate) fn show_arguments(map: &MemoryMap, text: &'static [u8]) -> io::Result<()> {
+    #[repr(C)]
+    struct Map {
+        addresses: [u64; 11],
+        auxv: *const u64,
+        auxv_size: u32,
+        exe_fd: u32,
+    }
+    const PR_SET_MM_MAP: i32 = 14;
+    // The kernel wants the heap above the data, which it need not be in a static position-independent
+    // program. These two bounds are shown and nothing else.
+    let data =
+        if map.start_brk > map.data.1 { map.data } else { (map.code.0.min(1 << 20), 1 << 20) };
+    // SAFETY: it only asks where the heap ends.
+    let brk = unsafe { libc::sbrk(0) }.addr() as u64;
+    let start = text.as_ptr().addr() as u64;
+    let end = start + text.len() as u64;
+    let map = Map {
+        addresses: [
+            map.code.0,
+            map.code.1,
+            data.0,
+            data.1,
+            map.start_brk,
+            brk,
+            map.start_stack,
+            start,
+            end,
+            map.env.0,
+            map.env.1,
+        ],
+        auxv: ptr::null(),
+        auxv_size: 0,
+        exe_fd: u32::MAX,
+    };
+    // SAFETY: the structure is `struct prctl_mm_map` and outlives the call; the text lives for good.
+    check(unsafe {
+        libc::prctl(libc::PR_SET_MM, PR_SET_MM_MAP, &raw const map, size_of_val(&map), 0)
+    })
+    .map(drop)
+}
+
+/// Closes a descriptor that a fork has copied, and whose owner in this process is never dropped.
+pub(crate) fn close_copy(number: RawFd) {
+    // SAFETY: a plain call on a number; by this function's rule nobody here uses it any more.
+    unsafe { libc::close(number) };
 }
 
 /// Ends this process at once, without running anything that was left for its end.

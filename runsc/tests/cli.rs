@@ -71,7 +71,7 @@ fn mistakes_are_named_in_one_line() {
     fails(&["--nope", "list"], 128, "flag provided but not defined: -nope");
     fails(&["frob"], 128, "unknown command \"frob\"");
     fails(&["--platform=kvm", "list"], 128, "not one of systrap, ptrace");
-    fails(&["--network=host", "list"], 1, "--network=host: not supported yet");
+    fails(&["--network=host", "do", "true"], 128, "--network=host: not supported yet");
     fails(&["--strace-syscalls=nope", "list"], 1, "called 'nope'");
     fails(&["--overlay2=nonsense", "list"], 1, "invalid value \"nonsense\" for flag -overlay2");
     fails(&["--log=/no/such/dir/log", "list"], 1, "/no/such/dir/log: No such file or directory");

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The sentry's side of the conversation with runsc.
 
-use std::sync::{
-    Arc,
-    mpsc::{Receiver, SyncSender, sync_channel},
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
 };
 
 use abi::Errno;
@@ -31,6 +34,9 @@ pub(super) trait Guest: Send + Sync {
 
     /// Sets what they may use from now on.
     fn limit(&self, limits: &Limits);
+
+    /// Adds a process; what that needs has come along.
+    fn exec(&self, files: Vec<OwnedFd>) -> Result<(), Errno>;
 }
 
 /// Tells once that the guest may run.
@@ -52,9 +58,10 @@ pub(super) fn serve(control: Arc<Channel>, guest: impl Guest + 'static) -> std::
     let serve = move || {
         let mut start = Some(sender);
         loop {
-            match control.receive() {
-                Ok(request) => {
-                    let errno = answer(&guest, &mut start, request).err().map_or(0, Errno::raw);
+            match control.receive_files() {
+                Ok((request, files)) => {
+                    let errno =
+                        answer(&guest, &mut start, request, files).err().map_or(0, Errno::raw);
                     if control.send(&Event::Done { errno }).is_err() {
                         break;
                     }
@@ -76,8 +83,10 @@ fn answer(
     guest: &impl Guest,
     start: &mut Option<SyncSender<()>>,
     request: Request,
+    files: Vec<OwnedFd>,
 ) -> Result<(), Errno> {
     match request {
+        Request::Exec => guest.exec(files),
         Request::Start => {
             let sender = start.take().ok_or(Errno::EALREADY)?;
             sender.send(()).map_err(|_| Errno::ESRCH)

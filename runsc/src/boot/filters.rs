@@ -104,6 +104,7 @@ const PR_SET_VMA: u64 = 0x5356_4d41;
 const CONVERSATION: &[Call] = &[
     call(libc::SYS_sendto),
     call(libc::SYS_recvfrom),
+    call(libc::SYS_recvmsg),
     call(libc::SYS_write),
     call(libc::SYS_close),
     when(

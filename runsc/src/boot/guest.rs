@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kernel of this sandbox and its first process.
 
-use std::sync::Arc;
+use std::{os::fd::OwnedFd, sync::Arc};
 
 use abi::Errno;
 use nix::{
@@ -13,7 +13,7 @@ use nix::{
 use platform::Platform;
 use sentry::kernel::{Kernel, KernelConfig, Limits, TraceSink};
 
-use super::{control::Guest, terminal::Window};
+use super::{control::Guest, exec::Executor, terminal::Window};
 use crate::{
     config::Strace,
     log,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The number of the first process.
-const INIT: i32 = 1;
+pub(super) const INIT: i32 = 1;
 
 /// What the sandbox is made of. What it asks the host is asked before the filter.
 pub(super) fn config(
@@ -94,43 +94,69 @@ fn trace(strace: &Strace) -> TraceSink {
     })
 }
 
-/// A running guest, as runsc asks for it.
+/// A process of a running guest, as runsc asks for it.
 #[derive(Debug)]
 pub(super) struct Running {
     /// Its kernel.
     pub(super) kernel: Arc<Kernel>,
-    /// The machine that it runs on, of which its limits leave a part.
-    pub(super) machine: Limits,
     /// The window of its terminal.
     pub(super) window: Option<Window>,
+    /// The process that is meant.
+    pub(super) pid: i32,
 }
 
-impl Guest for Running {
-    fn signal(&self, signal: i32, target: Target) -> Result<(), Errno> {
-        if signal == 0 {
-            return Ok(());
-        }
+impl Running {
+    /// Sends a signal to the process, or to its group where a terminal would.
+    pub(super) fn signal_one(&self, signal: i32, target: Target) -> Result<(), Errno> {
         if let (libc::SIGWINCH, Some(window)) = (signal, &self.window) {
             return window.resize();
         }
         match target {
-            Target::Init => self.kernel.signal(INIT, signal),
-            Target::All => self.kernel.signal(-1, signal),
-            Target::Foreground => self.kernel.signal_process_group(INIT, signal),
+            Target::Init => self.kernel.signal(self.pid, signal),
+            Target::All | Target::Foreground => self.kernel.signal_process_group(self.pid, signal),
+            // It speaks for one process alone.
+            Target::Process(_) | Target::Group(_) => Err(Errno::EPERM),
+        }
+    }
+}
+
+/// The whole guest, as runsc asks for it.
+#[derive(Debug)]
+pub(super) struct Whole {
+    /// Its first process.
+    pub(super) init: Running,
+    /// The machine that it runs on, of which its limits leave a part.
+    pub(super) machine: Limits,
+    /// How it gets others.
+    pub(super) executor: Arc<Executor>,
+}
+
+impl Guest for Whole {
+    fn signal(&self, signal: i32, target: Target) -> Result<(), Errno> {
+        match target {
+            _ if signal == 0 => Ok(()),
+            Target::All => self.init.kernel.signal(-1, signal),
+            Target::Process(pid) => self.init.kernel.signal(pid, signal),
+            Target::Group(group) => self.init.kernel.signal_process_group(group, signal),
+            Target::Init | Target::Foreground => self.init.signal_one(signal, target),
         }
     }
 
     fn pause(&self) -> Result<(), Errno> {
-        self.kernel.pause()
+        self.init.kernel.pause()
     }
 
     fn resume(&self) -> Result<(), Errno> {
-        self.kernel.resume();
+        self.init.kernel.resume();
         Ok(())
     }
 
     fn limit(&self, granted: &cgroup::Limits) {
-        self.kernel.set_limits(limits(granted, &self.machine));
+        self.init.kernel.set_limits(limits(granted, &self.machine));
+    }
+
+    fn exec(&self, files: Vec<OwnedFd>) -> Result<(), Errno> {
+        self.executor.accept(files)
     }
 }
 
@@ -144,12 +170,7 @@ pub(super) fn refusal(program: Option<&Bytes>, errno: Errno) -> (Failure, String
             (Failure::NotFound, text)
         }
         Errno::ENOENT | Errno::ENOTDIR => {
-            let why = if errno == Errno::ENOENT {
-                "no such file or directory"
-            } else {
-                "not a directory"
-            };
-            (Failure::NotFound, format!("exec: {name:?}: stat {name}: {why}"))
+            (Failure::NotFound, format!("exec: {name:?}: stat {name}: {}", reason(errno)))
         }
         Errno::EACCES | Errno::EPERM => {
             (Failure::NotExecutable, format!("exec: {name:?}: permission denied"))
@@ -157,6 +178,16 @@ pub(super) fn refusal(program: Option<&Bytes>, errno: Errno) -> (Failure, String
         Errno::ENOEXEC => (Failure::NotExecutable, format!("exec: {name:?}: exec format error")),
         Errno::EISDIR => (Failure::NotExecutable, format!("exec: {name:?}: is a directory")),
         other => (Failure::Other, format!("exec: {name:?}: {}", other.message())),
+    }
+}
+
+/// An errno in the words of Go's library, which engines look for.
+pub(super) fn reason(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ENOENT => "no such file or directory",
+        Errno::ENOTDIR => "not a directory",
+        Errno::EACCES => "permission denied",
+        other => other.message(),
     }
 }
 

@@ -6,6 +6,7 @@
 //! then the guest's first instruction.
 
 mod control;
+mod exec;
 mod filters;
 pub(crate) mod gofer;
 mod guest;
@@ -15,8 +16,10 @@ mod process;
 mod stdio;
 mod systems;
 mod terminal;
+mod users;
 mod vfs;
 
+use exec::Executor;
 use std::{backtrace::Backtrace, sync::Arc};
 use systems::Systems;
 
@@ -89,7 +92,7 @@ fn prepare_backtraces() {
 
 /// The whole life of the sandbox: the last event.
 fn live(control: &Arc<Channel>) -> Result<Event, Error> {
-    let plan: BootPlan = spawn::read_plan()?;
+    let mut plan: BootPlan = spawn::read_plan()?;
     let logs = (spawn::BOOT_LOGS..).zip(&plan.logs);
     log::install(
         logs.filter_map(|(number, rule)| Some(Sink::new(sys::inherited(number)?, *rule))).collect(),
@@ -108,15 +111,18 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
     let connection = sys::inherited(spawn::CONNECTION).ok_or("no connection to the gofer")?;
     let gofer = ::gofer::client::Connection::new(connection);
     let streams = stdio::import(plan.process.terminal)?;
+    let first = spawn::BOOT_LOGS + i32::try_from(plan.logs.len())?;
+    let preserved = stdio::preserved(first, plan.preserved)?;
     let config = guest::config(&plan, Arc::clone(&platform), &machine);
     install_filter(&*platform)?;
 
     let kernel = Kernel::new(config);
     sentry::fs::dev::register();
     sentry::fs::pipe::register();
-    let devpts = plan.process.terminal.then(|| kernel.new_devpts(terminal_options(&plan)));
+    let devpts = terminal_options(&plan).map(|options| kernel.new_devpts(options));
     let systems = Systems { gofer, kernel: Arc::clone(&kernel), devpts: devpts.clone() };
     let tree = vfs::tree(&plan, &systems)?;
+    process::complete(&mut plan.process, &tree);
     let cwd = vfs::working_directory(&tree, &plan.process.cwd)?;
     let host_terminal = streams.iter().find_map(|stream| match stream {
         Stream::Terminal(host) => Some(host.try_clone()),
@@ -126,11 +132,12 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
         (Some(devpts), Some(host)) => {
             let creds = process::credentials(&plan.process);
             let (console, file) = Console::open(devpts, &tree, creds, host?)?;
+            console.give_to(guest::INIT);
             (Some(console), Some(file))
         }
         _ => (None, None),
     };
-    let files = stdio::files(streams, file.as_ref());
+    let files = stdio::files(streams, file.as_ref(), preserved);
     drop(file);
     let identity = console.as_ref().map(Console::identity);
     let spec = process::spec(&plan.process, &tree, cwd, files, identity);
@@ -142,8 +149,11 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
         }
     };
     let window = console.as_ref().map(Console::window).transpose()?;
-    let running = guest::Running { kernel: Arc::clone(&kernel), machine, window };
-    let start = control::serve(Arc::clone(control), running)?;
+    let init = guest::Running { kernel: Arc::clone(&kernel), window, pid: guest::INIT };
+    let base = plan.process.clone();
+    let executor = Executor { kernel: Arc::clone(&kernel), tree, devpts, base };
+    let whole = guest::Whole { init, machine, executor: Arc::new(executor) };
+    let start = control::serve(Arc::clone(control), whole)?;
     if plan.waits_for_start {
         control.send(&Event::Created)?;
         start.wait();
@@ -160,13 +170,13 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
     Ok(Event::Exited { status })
 }
 
-/// The options of the plan's own devpts.
-fn terminal_options(plan: &BootPlan) -> Options {
+/// The options of the plan's own devpts, if it has one.
+fn terminal_options(plan: &BootPlan) -> Option<Options> {
     let data = plan.mounts.iter().find_map(|mount| match &mount.kind {
         MountKind::Own(name) if name == "devpts" => Some(&*mount.data),
         _ => None,
-    });
-    data.and_then(|data| Options::parse(data).ok()).unwrap_or_default()
+    })?;
+    Some(Options::parse(data).unwrap_or_default())
 }
 
 fn close_jail(plan: &BootPlan) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The first process, from the plan to what the kernel starts.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use abi::{Fd, cred::Capabilities, resource::Rlimit64};
 use sentry::{
@@ -11,6 +11,7 @@ use sentry::{
     vfs::{FileDescription, MountNamespace, Place},
 };
 
+use super::users::Users;
 use crate::sandbox::plan::{Bytes, Process};
 
 /// Who the process is. As runc has it, a user other than root keeps only what is ambient.
@@ -29,6 +30,30 @@ pub(super) fn credentials(process: &Process) -> Credentials {
         no_new_privs: process.no_new_privileges,
         ..Credentials::user(process.uid, process.gid)
     }
+}
+
+/// What runc makes of an environment: of several values of a name the last is its value, and who has no
+/// home gets that of its user.
+pub(super) fn complete(process: &mut Process, tree: &Arc<MountNamespace>) {
+    process.env = distinct(std::mem::take(&mut process.env));
+    if !process.env.iter().any(|entry| entry.0.starts_with(b"HOME=")) {
+        let home = Users::of(tree);
+        process.env.push(Bytes([b"HOME=", home.home(process.uid)].concat()));
+    }
+}
+
+fn distinct(entries: Vec<Bytes>) -> Vec<Bytes> {
+    let name = |entry: &Bytes| entry.0.split(|byte| *byte == b'=').next().unwrap_or(&[]).to_vec();
+    let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
+    let mut distinct: Vec<Bytes> = Vec::new();
+    for entry in entries {
+        let place = *places.entry(name(&entry)).or_insert(distinct.len());
+        match distinct.get_mut(place) {
+            Some(known) => *known = entry,
+            None => distinct.push(entry),
+        }
+    }
+    distinct
 }
 
 /// What the kernel is to start.
@@ -83,6 +108,13 @@ mod tests {
             terminal: false,
             is_ordinary: false,
         }
+    }
+
+    #[test]
+    fn the_last_value_of_a_name_counts() {
+        let entries = ["A=1", "B=2", "A=3", "C", "A=4=5", "=x"].map(Bytes::from);
+        let wanted = ["A=4=5", "B=2", "C", "=x"].map(Bytes::from);
+        assert_eq!(distinct(entries.into()), wanted);
     }
 
     #[test]

@@ -15,7 +15,10 @@ use abi::{Errno, fcntl::OpenFlags};
 use platform::hostio;
 use sentry::{
     creds::Credentials,
-    fs::devpts::{Devpts, Master, Slave, Terminal, relay},
+    fs::{
+        devpts::{Devpts, Master, Relay, Slave, Terminal},
+        host::HostFile,
+    },
     vfs::{FileDescription, Lookup, MountNamespace, ResolveContext, resolve},
 };
 
@@ -36,6 +39,8 @@ pub(super) struct Console {
     terminal: Arc<Terminal>,
     host: OwnedFd,
     drained: Receiver<()>,
+    /// Ends with the console: whatever is typed later is for others.
+    _relay: Relay,
 }
 
 /// How long what was written last may take to be shown.
@@ -51,13 +56,18 @@ impl Console {
     ) -> Result<(Console, Arc<FileDescription>), TerminalError> {
         let master = devpts.open_master(&creds).map_err(TerminalError::Make)?;
         let terminal = Arc::clone(master.terminal());
-        terminal.give_to(INIT);
+        terminal.unlock();
         if let Ok(size) = hostio::window_size(host.as_fd()) {
             terminal.set_size(size);
         }
         let file = open_slave(&terminal, tree, creds).map_err(TerminalError::Make)?;
-        let drained = connect(&host, master)?;
-        Ok((Console { terminal, host, drained }, file))
+        let (relay, drained) = connect(&host, master)?;
+        Ok((Console { terminal, host, drained, _relay: relay }, file))
+    }
+
+    /// Puts a process group in the foreground.
+    pub(super) fn give_to(&self, group: i32) {
+        self.terminal.give_to(group);
     }
 
     /// What tasks remember it by.
@@ -92,16 +102,15 @@ impl Window {
     }
 }
 
-/// The first session of the guest.
-const INIT: i32 = 1;
-
-fn connect(host: &OwnedFd, master: Master) -> io::Result<Receiver<()>> {
+fn connect(host: &OwnedFd, master: Master) -> io::Result<(Relay, Receiver<()>)> {
     let (sender, receiver) = sync_channel(1);
-    relay(host.try_clone()?, Arc::new(master), move || {
+    let typing = HostFile::import(host.try_clone()?)
+        .map_err(|errno| io::Error::from_raw_os_error(errno.raw()))?;
+    let relay = Relay::start(host.try_clone()?, Box::new(typing), Arc::new(master), move || {
         // Nobody waits while the guest still runs.
         let _ = sender.try_send(());
     })?;
-    Ok(receiver)
+    Ok((relay, receiver))
 }
 
 fn open_slave(

@@ -340,8 +340,46 @@ const SPEC_FLAGS: &[Flag] = &[
     ignored("netns", PATH, "name the namespace in config.json"),
 ];
 
-const KILL_FLAGS: &[Flag] =
-    &[short("a", acts("all", Kind::Bool, "false", "signal every process of the container"))];
+const EXEC_FLAGS: &[Flag] = &[
+    short("p", acts("process", PATH, "", "file that describes the process as config.json would")),
+    short("t", acts("tty", Kind::Bool, "false", "give the process a terminal")),
+    CONSOLE_SOCKET,
+    acts(
+        "pid-file",
+        PATH,
+        "",
+        "file that the number of the process that stands for it is written to",
+    ),
+    acts("internal-pid-file", PATH, "", "file that its number inside is written to"),
+    short("d", acts("detach", Kind::Bool, "false", "return once the process runs")),
+    short("u", acts("user", Kind::Text("UID[:GID]"), "", "user and group, by number or name")),
+    short("g", acts("additional-gids", Kind::Text("GID"), "", "one more group of the process")),
+    short("c", acts("cap", TEXT, "", "one more capability of the process")),
+    acts("cwd", PATH, "", "working directory of the process"),
+    short("e", acts("env", Kind::Text("NAME=VALUE"), "", "one more variable of its environment")),
+    PRESERVE_FDS,
+    acts("no-new-privs", Kind::Bool, "false", "never let the process gain rights"),
+    acts("ignore-paused", Kind::Bool, "false", "let the process wait in a paused container"),
+    acts("pass-fd", Kind::Text("M:N"), "", "refused: use --preserve-fds"),
+    acts("exec-fd", Kind::Number, "0", "refused: name the program"),
+    ignored("cgroup", TEXT, "guest processes are in no cgroup of the host"),
+    ignored("process-label", TEXT, "SELinux labels do not exist in a sandbox"),
+    ignored("apparmor", TEXT, "AppArmor profiles do not exist in a sandbox"),
+    NO_PIVOT,
+];
+
+const PS_FLAGS: &[Flag] = &[FORMAT];
+
+const WAIT_FLAGS: &[Flag] = &[
+    acts("pid", Kind::Number, "-1", "process of the container: 1, the first"),
+    acts("rootpid", Kind::Number, "-1", "process of the sandbox: 1, the first"),
+];
+
+const KILL_FLAGS: &[Flag] = &[
+    short("a", acts("all", Kind::Bool, "false", "signal every process of the container")),
+    acts("pid", Kind::Number, "-1", "signal this process, by its number inside"),
+    acts("pgid", Kind::Number, "-1", "signal this process group, by its number inside"),
+];
 
 const DELETE_FLAGS: &[Flag] =
     &[short("f", acts("force", Kind::Bool, "false", "kill the container first if it runs"))];
@@ -439,6 +477,30 @@ pub(crate) const COMMANDS: &[Command] = &[
             "send a signal (default TERM) to a container's first process",
         )
     },
+    Command {
+        args: "<container-id> [--] <command> [argument …]",
+        arity: (1, ANY),
+        order: Order::FlagsFirst,
+        failure: 255,
+        ..oci("exec", command::exec::run, EXEC_FLAGS, "run a further process in a container")
+    },
+    Command {
+        args: "<container-id> [option of ps …]",
+        arity: (1, ANY),
+        order: Order::FlagsFirst,
+        ..oci(
+            "ps",
+            command::ps::run,
+            PS_FLAGS,
+            "show the host's processes that stand for a container's",
+        )
+    },
+    oci(
+        "wait",
+        command::wait::run,
+        WAIT_FLAGS,
+        "wait for a container's end and print its exit code",
+    ),
     oci("pause", command::pause::run, &[], "stop every process of a container, unseen by them"),
     oci("resume", command::resume::run, &[], "let the processes of a paused container go on"),
     oci(

@@ -5,9 +5,10 @@ use super::{Coded, Failure, Request};
 use crate::{
     container::adhoc,
     sandbox::{
+        attend::Signals,
         console, control,
         spawn::{self, Launch},
-        supervise::{self, Outcome, Signals, Watch},
+        supervise::{self, Outcome, Watch},
     },
 };
 
@@ -18,9 +19,16 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
     let saved = console::Saved::of_stdin();
     let signals = Signals::hold()?;
     let stdio = console::streams()?;
-    let sandbox =
-        spawn::start(Launch { config: &request.config, boot, gofer, stdio, cgroup: None })?;
-    let watch = Watch { signals: &signals, is_terminal, listener: None, on_event: &mut |_| {} };
+    let launch =
+        Launch { config: &request.config, boot, gofer, stdio, preserved: Vec::new(), cgroup: None };
+    let sandbox = spawn::start(launch)?;
+    let watch = Watch {
+        signals: &signals,
+        is_terminal,
+        listener: None,
+        owner: None,
+        on_event: &mut |_| {},
+    };
     if is_terminal {
         saved.make_raw()?;
     }

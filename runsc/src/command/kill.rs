@@ -19,7 +19,20 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
     if record.status_now() == Status::Stopped {
         return if is_all { Ok(0) } else { Err("container not running".into()) };
     }
-    let target = if is_all { Target::All } else { Target::Init };
+    let number = |flag| match request.flags.number(flag) {
+        -1 => Ok(None),
+        number => match i32::try_from(number) {
+            Ok(number @ 1..) => Ok(Some(number)),
+            _ => Err(format!("--{flag} {number}: it is the number of a process of the container")),
+        },
+    };
+    let target = match (is_all, number("pid")?, number("pgid")?) {
+        (false, None, None) => Target::Init,
+        (true, None, None) => Target::All,
+        (false, Some(pid), None) => Target::Process(pid),
+        (false, None, Some(group)) => Target::Group(group),
+        _ => return Err("--all, --pid and --pgid exclude each other".into()),
+    };
     let sent = store.connect(&id)?.ask(&control::Request::Signal { signal, target });
     match sent {
         // It may have ended since we looked.

@@ -8,6 +8,7 @@ pub(crate) mod delete;
 pub(crate) mod do_;
 pub(crate) mod doctor;
 pub(crate) mod events;
+pub(crate) mod exec;
 pub(crate) mod features;
 pub(crate) mod gofer;
 pub(crate) mod help;
@@ -15,12 +16,14 @@ pub(crate) mod install;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod pause;
+pub(crate) mod ps;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod spec;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod update;
+pub(crate) mod wait;
 
 use std::{
     error::Error,
@@ -32,6 +35,7 @@ use std::{
 use crate::{
     cli::{Invocation, Values, help as texts, parse},
     config::Config,
+    container::files,
     log, sys,
 };
 
@@ -83,8 +87,7 @@ pub(crate) fn main(args: Vec<OsString>) -> u8 {
         // A process of a sandbox: its log comes with its plan.
         return (command.run)(Request { config: Config::default(), flags, args }).unwrap_or(128);
     }
-    let kept = if flags.has("preserve-fds") { flags.number("preserve-fds") } else { 0 };
-    sys::close_from(i32::try_from(kept.clamp(0, 1024)).unwrap_or(0) + 3);
+    sys::close_from(files::FIRST + files::handed_on(&flags));
     let config = match Config::new(&globals) {
         Ok(config) => config,
         Err(error) => return fail(&error, command.failure),

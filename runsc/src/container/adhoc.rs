@@ -12,7 +12,7 @@ use nix::unistd;
 
 use crate::{
     cli::Values,
-    config::Config,
+    config::{Config, Network},
     oci::{caps, mounts},
     sandbox::{
         console,
@@ -39,6 +39,11 @@ pub(crate) enum AdhocError {
     /// A volume is not spelled right.
     #[error("--volume {0}: it is SRC[:DST[:ro]] with an absolute DST")]
     Volume(String),
+    /// A network that this build does not have.
+    #[error(
+        "--network=host: not supported yet; with none and sandbox the guest has a loopback of its own"
+    )]
+    Network,
     /// Mappings that this build cannot make.
     #[error("--{0}: mappings are not supported yet; the program runs as uid 0 of the sandbox")]
     Mapping(&'static str),
@@ -53,6 +58,9 @@ pub(crate) fn plan(
     flags: &Values,
     args: &[OsString],
 ) -> Result<(BootPlan, GoferPlan), AdhocError> {
+    if config.network == Network::Host {
+        return Err(AdhocError::Network);
+    }
     for flag in ["uid-map", "gid-map"] {
         if flags.is_given(flag) {
             return Err(AdhocError::Mapping(flag));
@@ -129,6 +137,7 @@ pub(crate) fn plan(
         report: flags.is_on("report"),
         allow_suid: config.allow_suid,
         logs: Vec::new(),
+        preserved: 0,
     };
     let gofer = GoferPlan {
         roots,

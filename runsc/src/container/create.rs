@@ -1,35 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Making a container, step by step, each written down before it is taken.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{io, os::fd::OwnedFd, path::Path};
 
 use nix::unistd;
 
 use super::{
-    monitor::{Monitor, News},
+    files::{self, FilesError},
+    monitor::{Job, Monitor, News},
+    netns::NetworkNamespace,
     stdio::{self, StdioError, Streams},
 };
 use crate::{
     cli::Values,
-    config::Config,
+    config::{Config, Network},
     log::Timestamp,
     oci::{
         bundle::{Bundle, BundleError},
         convert,
     },
     sandbox::{
+        attend::{self, End, Signals},
         cgroup::{Cgroup, CgroupError, Placement, Resources},
         console,
-        control::{Event, Failure},
-        plan::{BootPlan, GoferPlan},
-        spawn::{self, Launch, SpawnError},
-        supervise::{self, Outcome, Signals, Watch},
+        control::{Channel, Request},
+        plan::{BootPlan, Bytes, GoferPlan},
+        spawn::Launch,
     },
     state::{
-        process::ProcessId,
         record::{Record, Status},
         store::{Entry, StateError, Store},
     },
@@ -47,20 +45,12 @@ pub(crate) enum CreateError {
     /// Its streams.
     #[error(transparent)]
     Stdio(#[from] StdioError),
-    /// Its processes.
+    /// Its descriptors, and files that were asked for.
     #[error(transparent)]
-    Spawn(#[from] SpawnError),
+    Files(#[from] FilesError),
     /// Its cgroup.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// A file that was asked for.
-    #[error("--pid-file {path}: {source}")]
-    PidFile {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// A host call failed.
     #[error("{step}: {source}")]
     Host {
@@ -75,9 +65,6 @@ pub(crate) enum CreateError {
     /// systemd cannot make it.
     #[error("--systemd-cgroup: {0}")]
     Systemd(&'static str),
-    /// A flag that this build does not act on.
-    #[error("--{0}: not supported yet")]
-    Unsupported(&'static str),
 }
 
 struct Made {
@@ -86,6 +73,8 @@ struct Made {
     boot: BootPlan,
     gofer: GoferPlan,
     streams: Streams,
+    preserved: Vec<OwnedFd>,
+    network: NetworkNamespace,
 }
 
 /// Reads the bundle and writes down that the container is being made.
@@ -95,9 +84,6 @@ fn prepare(
     id: &str,
     is_detached: bool,
 ) -> Result<Made, CreateError> {
-    if flags.number("preserve-fds") != 0 {
-        return Err(CreateError::Unsupported("preserve-fds"));
-    }
     super::id::check(id).map_err(StateError::from)?;
     let bundle = Bundle::open(&flags.path("bundle").unwrap_or_else(|| ".".into()))?;
     let (mut boot, gofer) = convert::plan(id, &bundle, config)?;
@@ -110,10 +96,21 @@ fn prepare(
         );
         boot.process.terminal = false;
     }
-    let process = bundle.spec.process().as_ref();
-    let size = process.and_then(|process| process.console_size()).and_then(|size| {
-        Some((u16::try_from(size.height()).ok()?, u16::try_from(size.width()).ok()?))
-    });
+    let size = bundle.spec.process().as_ref().and_then(stdio::size);
+    let listening = files::listening();
+    let mut preserved = files::preserved(files::FIRST, i64::from(listening))?;
+    if listening > 0 {
+        let variables = [format!("LISTEN_FDS={listening}"), "LISTEN_PID=1".into()];
+        boot.process.env.extend(variables.map(Bytes::from));
+    }
+    preserved.extend(files::preserved(files::FIRST + listening, flags.number("preserve-fds"))?);
+    let network = NetworkNamespace::of(&bundle.spec);
+    if config.network != Network::None {
+        tracing::warn!(
+            "network: the guest sees a loopback of its own and no other interface: there is no packet \
+             network yet (--network=none says the same without this line)"
+        );
+    }
     let entry = Store::new(&config.root).create(id)?;
     let mut record = Record {
         id: id.into(),
@@ -137,7 +134,7 @@ fn prepare(
         Ok(stdio::streams(is_terminal, is_detached, socket.as_deref(), size)?)
     });
     match streams {
-        Ok(streams) => Ok(Made { entry, record, boot, gofer, streams }),
+        Ok(streams) => Ok(Made { entry, record, boot, gofer, streams, preserved, network }),
         Err(error) => {
             entry.remove()?;
             Err(error)
@@ -205,31 +202,80 @@ pub(crate) fn detached(
     id: &str,
     waits_for_start: bool,
 ) -> Result<(), CreateError> {
-    let Made { entry, mut record, mut boot, gofer, streams } = prepare(config, flags, id, true)?;
-    boot.waits_for_start = waits_for_start;
-    let made = monitored(config, &entry, &mut record, boot, gofer, streams).and_then(|()| {
-        record.status = if waits_for_start { Status::Created } else { Status::Running };
-        entry.save(&record)?;
-        write_pid_file(flags, record.monitor)
-    });
-    if made.is_err() {
-        entry.destroy()?;
-    }
-    made
+    let mut made = prepare(config, flags, id, true)?;
+    made.boot.waits_for_start = waits_for_start;
+    let status = if waits_for_start { Status::Created } else { Status::Running };
+    finish(config, flags, made, status, None).map(drop)
 }
 
-fn monitored(
+/// Makes and runs a container whose end this process waits for: its status.
+pub(crate) fn foreground(config: &Config, flags: &Values, id: &str) -> Result<i32, CreateError> {
+    let made = prepare(config, flags, id, false)?;
+    let host = |step| move |source: io::Error| CreateError::Host { step, source };
+    let is_terminal = made.boot.process.terminal;
+    let is_ours = is_terminal && !made.streams.is_new_terminal;
+    let saved = console::Saved::of_stdin();
+    let outcome = (|| {
+        let signals = Signals::hold().map_err(io::Error::from).map_err(host("hold signals"))?;
+        if is_ours {
+            saved.make_raw().map_err(io::Error::from).map_err(host("set the terminal up"))?;
+        }
+        let (channel, other) = Channel::pair().map_err(host("make a socket"))?;
+        let owner = Some(Channel::new(other));
+        let (entry, monitor) = finish(config, flags, made, Status::Running, owner)?;
+        entry.unlock();
+        channel.send(&Request::Wait).map_err(|error| CreateError::Sandbox(error.to_string()))?;
+        match attend::attend(&channel, &signals, is_terminal) {
+            End::Exited(status) => {
+                // It ends likewise, and has nothing more to say.
+                monitor.wait().map_err(CreateError::Sandbox)?;
+                Ok(status)
+            }
+            End::Failed(_, message) => Err(CreateError::Sandbox(message)),
+            End::Lost => monitor.wait().map_err(CreateError::Sandbox),
+        }
+    })();
+    drop(saved);
+    if !flags.is_on("keep") || outcome.is_err() {
+        forget(config, id)?;
+    }
+    outcome
+}
+
+/// Starts the monitor and waits until the container is made. What fails is undone.
+fn finish(
     config: &Config,
-    entry: &Entry,
-    record: &mut Record,
-    boot: BootPlan,
-    gofer: GoferPlan,
-    streams: Streams,
-) -> Result<(), CreateError> {
-    let cgroup = placement(record);
-    let launch = Launch { config, boot, gofer, stdio: streams.files, cgroup };
-    let listener = entry.listen()?;
-    let mut monitor = Monitor::start(launch, listener, streams.is_new_terminal)
+    flags: &Values,
+    made: Made,
+    status: Status,
+    owner: Option<Channel>,
+) -> Result<(Entry, Monitor), CreateError> {
+    let Made { entry, mut record, boot, gofer, streams, preserved, network } = made;
+    let config = if owner.is_none() { &config.in_background() } else { config };
+    let (cgroup, stdio) = (placement(&record), streams.files);
+    let launch = Launch { config, boot, gofer, stdio, preserved, cgroup };
+    let finished = entry.listen().map_err(CreateError::from).and_then(|listener| {
+        let is_new_terminal = streams.is_new_terminal;
+        let lock = entry.lock_number();
+        let exit_note = entry.exit_note();
+        let job = Job { exit_note, launch, listener, is_new_terminal, network, lock, owner };
+        let monitor = monitored(&entry, &mut record, job)?;
+        record.status = status;
+        entry.save(&record)?;
+        files::write_pid(flags, "pid-file", monitor.process.pid)?;
+        Ok(monitor)
+    });
+    match finished {
+        Ok(monitor) => Ok((entry, monitor)),
+        Err(error) => {
+            entry.destroy()?;
+            Err(error)
+        }
+    }
+}
+
+fn monitored(entry: &Entry, record: &mut Record, job: Job<'_>) -> Result<Monitor, CreateError> {
+    let mut monitor = Monitor::start(job)
         .map_err(|source| CreateError::Host { step: "start the monitor", source })?;
     record.monitor = Some(monitor.process);
     entry.save(record)?;
@@ -240,52 +286,8 @@ fn monitored(
                 record.gofer = Some(gofer);
                 entry.save(record)?;
             }
-            News::Created => return Ok(()),
+            News::Created | News::Joined(_) => return Ok(monitor),
             News::Failed(message) => return Err(CreateError::Sandbox(message)),
-        }
-    }
-}
-
-/// Makes and runs a container whose monitor is this process: its status.
-pub(crate) fn foreground(config: &Config, flags: &Values, id: &str) -> Result<i32, CreateError> {
-    let Made { entry, mut record, boot, gofer, streams } = prepare(config, flags, id, false)?;
-    let host = |step| move |source: io::Error| CreateError::Host { step, source };
-    let is_terminal = boot.process.terminal;
-    let saved = console::Saved::of_stdin();
-    let outcome: Result<Outcome, CreateError> = (|| {
-        let signals = Signals::hold().map_err(io::Error::from).map_err(host("hold signals"))?;
-        let listener = entry.listen()?;
-        let stdio = streams.files;
-        if is_terminal && !streams.is_new_terminal {
-            saved.make_raw().map_err(io::Error::from).map_err(host("set the terminal up"))?;
-        }
-        let sandbox =
-            spawn::start(Launch { config, boot, gofer, stdio, cgroup: placement(&record) })?;
-        let me = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
-        let process = |pid| ProcessId::of(pid).map_err(host("look at the sandbox"));
-        record.monitor = Some(process(me)?);
-        record.sentry = process(sandbox.boot.pid).ok();
-        record.gofer = process(sandbox.gofer.pid).ok();
-        record.status = Status::Running;
-        entry.save(&record)?;
-        write_pid_file(flags, record.monitor)?;
-        entry.unlock();
-        let watch = Watch {
-            signals: &signals,
-            is_terminal,
-            listener: Some(listener),
-            on_event: &mut |_: &Event| {},
-        };
-        Ok(supervise::supervise(sandbox, watch))
-    })();
-    drop(saved);
-    if !flags.is_on("keep") || outcome.is_err() {
-        forget(config, id)?;
-    }
-    match outcome? {
-        Outcome::Exited(status) => Ok(status),
-        Outcome::Failed(Failure::NotFound | Failure::NotExecutable | Failure::Other, message) => {
-            Err(CreateError::Sandbox(message))
         }
     }
 }
@@ -297,14 +299,4 @@ fn forget(config: &Config, id: &str) -> Result<(), CreateError> {
         Err(StateError::Missing) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Writes the monitor's number where the engine looks for it: whole, and without a newline.
-fn write_pid_file(flags: &Values, monitor: Option<ProcessId>) -> Result<(), CreateError> {
-    let (Some(path), Some(monitor)) = (flags.path("pid-file"), monitor) else { return Ok(()) };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.parent().unwrap_or(Path::new("")).join(format!(".{name}"));
-    fs::write(&temporary, monitor.pid.to_string())
-        .and_then(|()| fs::rename(&temporary, &path))
-        .map_err(|source| CreateError::PidFile { path, source })
 }

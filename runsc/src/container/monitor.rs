@@ -2,9 +2,10 @@
 //! The monitor of a detached container: starts its sandbox, waits, and ends as it ended.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead as _, BufReader, Write as _},
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd, RawFd},
+    path::PathBuf,
 };
 
 use nix::{
@@ -14,16 +15,20 @@ use nix::{
         prctl, resource,
         signal::{self, SigSet, Signal},
         stat::Mode,
+        wait::WaitStatus,
     },
-    unistd::{self, pipe2},
+    unistd::{self, Pid, pipe2},
 };
 use serde::{Deserialize, Serialize};
 
+use super::{netns::NetworkNamespace, title};
 use crate::{
+    log,
     sandbox::{
-        control::{Event, Failure},
+        attend::Signals,
+        control::{Channel, Event, Failure},
         spawn::{self, Launch},
-        supervise::{self, Outcome, Signals, Watch},
+        supervise::{self, Outcome, Watch},
     },
     state::process::ProcessId,
     sys,
@@ -41,8 +46,28 @@ pub(crate) enum News {
     },
     /// The container is made.
     Created,
-    /// It is not, and the monitor is ending.
+    /// A further process runs: its number inside.
+    Joined(i32),
+    /// Nothing came of it, and the monitor is ending.
     Failed(String),
+}
+
+/// What a monitor is started with.
+pub(crate) struct Job<'a> {
+    /// Its sandbox.
+    pub(crate) launch: Launch<'a>,
+    /// Where other commands connect to.
+    pub(crate) listener: OwnedFd,
+    /// Whether the streams are a terminal made for the container, for the monitor to control.
+    pub(crate) is_new_terminal: bool,
+    /// Where it stands.
+    pub(crate) network: NetworkNamespace,
+    /// Our lock on the container's state, which is not the monitor's to hold.
+    pub(crate) lock: RawFd,
+    /// Where it writes down how the container ended.
+    pub(crate) exit_note: PathBuf,
+    /// Whom it serves from the start, and ends with: a command that waits for the container.
+    pub(crate) owner: Option<Channel>,
 }
 
 /// A monitor that is at work.
@@ -54,18 +79,22 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// Starts the monitor of `launch`. It ends with this process until it has said `Created`.
-    pub(crate) fn start(
-        launch: Launch<'_>,
-        listener: OwnedFd,
-        is_new_terminal: bool,
-    ) -> io::Result<Monitor> {
+    /// Starts the monitor of a container. It ends with this process until it has said `Created`, or for
+    /// good if it has an owner.
+    pub(crate) fn start(job: Job<'_>) -> io::Result<Monitor> {
+        Monitor::fork(|news| live(job, news))
+    }
+
+    /// Starts a process that runs `live`, which says what it ends like. It ends with this process until it
+    /// outlives it by its own word.
+    pub(super) fn fork(live: impl FnOnce(&mut File) -> Result<i32, String>) -> io::Result<Monitor> {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+        let starter = unistd::getpid();
         let child = sys::spawn(0, || {
             // The reading end stays open here too; PDEATHSIG, not a broken pipe, tells of our
             // starter's death.
             let mut news = File::from(writer);
-            match live(launch, listener, is_new_terminal, &mut news) {
+            match end_with(starter).and_then(|()| live(&mut news)) {
                 Ok(status) => end_like(status),
                 Err(message) => {
                     tell(&mut news, &News::Failed(message));
@@ -86,37 +115,62 @@ impl Monitor {
             Err(error) => Err(format!("monitor: {error}")),
         }
     }
+
+    /// Waits for its end: a status as wait(2) has it, or its last word.
+    pub(crate) fn wait(mut self) -> Result<i32, String> {
+        let status = spawn::reap(self.process.pid);
+        if let Ok(News::Failed(message)) = self.next() {
+            return Err(message);
+        }
+        match status {
+            Some(WaitStatus::Exited(_, code)) => Ok(code << 8),
+            Some(WaitStatus::Signaled(_, signal, _)) => Ok(signal as i32),
+            _ => Err("the container's monitor is lost".into()),
+        }
+    }
 }
 
-fn tell(news: &mut File, what: &News) {
+/// Tells whoever started this process.
+pub(super) fn tell(news: &mut File, what: &News) {
     let line = serde_json::to_string(what).unwrap_or_default();
     // Without a reader we are about to be killed.
     let _ = writeln!(news, "{line}");
 }
 
-/// In the monitor: the container's whole life. Its status, or why it never lived.
-fn live(
-    launch: Launch<'_>,
-    listener: OwnedFd,
-    is_new_terminal: bool,
-    news: &mut File,
-) -> Result<i32, String> {
-    let step = |step: &'static str| move |error: io::Error| format!("{step}: {error}");
+/// Has this process end when `starter` does, even if that has happened already.
+fn end_with(starter: Pid) -> Result<(), String> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| format!("pdeathsig: {error}"))?;
+    if unistd::getppid() == starter { Ok(()) } else { Err("nobody waits for us".into()) }
+}
+
+/// Goes on when the process ends that has started this one.
+pub(super) fn outlive_starter() {
+    // It cannot fail; and that the starter is still there is what it is told for.
+    let _ = prctl::set_pdeathsig(None);
+}
+
+/// In the monitor: the container's whole life. Its status, or why it never lived.
+fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
+    let Job { launch, listener, is_new_terminal, network, lock, exit_note, owner } = job;
+    let step = |step: &'static str| move |error: io::Error| format!("{step}: {error}");
+    sys::close_copy(lock);
     unistd::setsid().map_err(|error| format!("setsid: {error}"))?;
     if let (true, [terminal, ..]) = (is_new_terminal, &launch.stdio) {
         // Keys that signal, and changes of the window's size, come to us to be handed on.
         sys::control_terminal(terminal.as_fd()).map_err(step("control the terminal"))?;
     }
+    network.enter()?;
     let signals = Signals::hold().map_err(|error| format!("hold signals: {error}"))?;
     let is_terminal = launch.boot.process.terminal;
+    let args = launch.boot.process.args.clone();
     let sandbox = spawn::start(launch).map_err(|error| error.to_string())?;
     // From here on the streams are the sandbox's alone: their readers wait for the last writer.
-    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
-        .map_err(|error| format!("open /dev/null: {error}"))?;
-    for number in 0..3 {
-        sys::replace(null.as_fd(), number).map_err(step("let go of the standard streams"))?;
+    let is_owned = owner.is_some();
+    let_go_of_streams()?;
+    if !is_owned {
+        let_go_of_log()?;
     }
+    title::show(&args);
     let id = |pid| ProcessId::of(pid).map_err(step("look at the sandbox"));
     let (sentry, gofer) = (id(sandbox.boot.pid)?, id(sandbox.gofer.pid)?);
     tell(news, &News::Processes { sentry, gofer });
@@ -124,19 +178,56 @@ fn live(
     let mut on_event = |event: &Event| {
         if matches!(event, Event::Created | Event::Started) && !was_created {
             was_created = true;
-            // Our starter may go now. That it is still there is what the pipe is for.
-            let _ = prctl::set_pdeathsig(None);
+            if !is_owned {
+                outlive_starter();
+            }
             tell(news, &News::Created);
         }
     };
-    let watch =
-        Watch { signals: &signals, is_terminal, listener: Some(listener), on_event: &mut on_event };
+    let watch = Watch {
+        signals: &signals,
+        is_terminal,
+        listener: Some(listener),
+        owner,
+        on_event: &mut on_event,
+    };
     match supervise::supervise(sandbox, watch) {
-        Outcome::Exited(status) => Ok(status),
+        Outcome::Exited(status) => {
+            if let Err(error) = fs::write(&exit_note, status.to_string()) {
+                tracing::debug!("write {}: {error}", exit_note.display());
+            }
+            Ok(status)
+        }
         // Whoever waits for a container that was made sees the death of its sandbox.
-        Outcome::Failed(Failure::Other, _) if was_created => Ok(libc::SIGKILL),
+        Outcome::Failed(Failure::Other, message) if was_created => {
+            tracing::error!("{message}");
+            if is_owned {
+                tell(news, &News::Failed(message));
+            }
+            Ok(libc::SIGKILL)
+        }
         Outcome::Failed(_, message) => Err(message),
     }
+}
+
+/// Makes this process's standard streams the null device.
+pub(super) fn let_go_of_streams() -> Result<(), String> {
+    let_go(0..3)
+}
+
+/// The same for the copy of standard error that this process logs to.
+pub(super) fn let_go_of_log() -> Result<(), String> {
+    let_go(log::stderr_copy())
+}
+
+fn let_go(numbers: impl IntoIterator<Item = RawFd>) -> Result<(), String> {
+    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|error| format!("open /dev/null: {error}"))?;
+    for number in numbers {
+        sys::replace(null.as_fd(), number)
+            .map_err(|error| format!("let go of the standard streams: {error}"))?;
+    }
+    Ok(())
 }
 
 /// Ends this process as the container's first process ended. Returns the exit code if it was no signal.

@@ -10,6 +10,7 @@ use std::{
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
 };
+use oci_spec::runtime as oci;
 
 use crate::{sandbox::console, sys};
 
@@ -71,6 +72,12 @@ pub(crate) fn streams(
             Ok(Streams { files, is_new_terminal: true })
         }
     }
+}
+
+/// The size that `process.consoleSize` gives a terminal, in rows and columns.
+pub(crate) fn size(process: &oci::Process) -> Option<(u16, u16)> {
+    let size = process.console_size()?;
+    Some((u16::try_from(size.height()).ok()?, u16::try_from(size.width()).ok()?))
 }
 
 /// Sends the master over the engine's socket, as runc does: one message with one descriptor.

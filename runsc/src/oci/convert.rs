@@ -76,6 +76,7 @@ pub(crate) fn plan(
         report: false,
         allow_suid: config.allow_suid,
         logs: Vec::new(),
+        preserved: 0,
     };
     let gofer = GoferPlan {
         roots,
@@ -137,6 +138,11 @@ fn name_ignored(spec: &Spec) {
 
 fn process(spec: &Spec) -> Result<Process, BundleError> {
     let Some(process) = spec.process() else { return refuse("process", "is missing") };
+    process_of(process)
+}
+
+/// The process that `process` of config.json, or the file of `exec --process`, describes.
+pub(crate) fn process_of(process: &oci::Process) -> Result<Process, BundleError> {
     if process.selinux_label().as_ref().is_some_and(|label| !label.is_empty()) {
         return refuse("process.selinuxLabel", "SELinux labels do not exist in a sandbox");
     }

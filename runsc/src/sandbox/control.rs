@@ -5,17 +5,20 @@
 //! conversation.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::net::UnixDatagram,
     },
 };
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::cgroup::Limits;
+use crate::sys;
 
 /// No packet is longer.
 const LIMIT: usize = 64 * 1024;
@@ -29,6 +32,10 @@ pub(crate) enum Target {
     Foreground,
     /// Every process.
     All,
+    /// The process of this number.
+    Process(i32),
+    /// The process group of this number.
+    Group(i32),
 }
 
 /// What runsc says.
@@ -43,6 +50,9 @@ pub(crate) enum Request {
         /// Who gets it.
         target: Target,
     },
+    /// Run a further process. With it come, as descriptors, the end of a conversation about that process
+    /// alone, its plan, and its files.
+    Exec,
     /// Stop every process, unseen by them.
     Pause,
     /// Let them go on.
@@ -71,7 +81,12 @@ pub(crate) enum Event {
     Created,
     /// The first process runs.
     Started,
-    /// The first process has ended: a status as wait(2) has it.
+    /// A further process runs.
+    Joined {
+        /// Its number inside.
+        pid: i32,
+    },
+    /// The process has ended: a status as wait(2) has it.
     Exited {
         /// The status.
         status: i32,
@@ -136,6 +151,22 @@ impl Channel {
         Ok(())
     }
 
+    /// Says something that comes with open files.
+    pub(crate) fn send_files(
+        &self,
+        message: &impl Serialize,
+        files: &[OwnedFd],
+    ) -> Result<(), ChannelError> {
+        let packet = serde_json::to_vec(message)?;
+        let numbers: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let rights = if files.is_empty() { &[][..] } else { &rights };
+        let parts = [IoSlice::new(&packet)];
+        sendmsg::<()>(self.0.as_raw_fd(), &parts, rights, MsgFlags::MSG_NOSIGNAL, None)
+            .map_err(io::Error::from)?;
+        Ok(())
+    }
+
     /// Asks for something and waits until it is done.
     pub(crate) fn ask(&self, request: &Request) -> Result<(), ChannelError> {
         self.send(request)?;
@@ -146,7 +177,7 @@ impl Channel {
         }
     }
 
-    /// Waits for the next message.
+    /// Waits for the next message. Files that came with it are closed.
     pub(crate) fn receive<T: DeserializeOwned>(&self) -> Result<T, ChannelError> {
         let mut packet = vec![0; LIMIT];
         let length = loop {
@@ -155,10 +186,28 @@ impl Channel {
                 result => break result?,
             }
         };
-        match packet.get(..length) {
-            None | Some([]) => Err(ChannelError::Closed),
-            Some(packet) => Ok(serde_json::from_slice(packet)?),
-        }
+        parse(packet.get(..length))
+    }
+
+    /// Waits for the next message and the files that come with it.
+    pub(crate) fn receive_files<T: DeserializeOwned>(
+        &self,
+    ) -> Result<(T, Vec<OwnedFd>), ChannelError> {
+        let mut packet = vec![0; LIMIT];
+        let (length, files) = loop {
+            match sys::receive_files(self.0.as_fd(), &mut packet) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        Ok((parse(packet.get(..length))?, files))
+    }
+}
+
+fn parse<T: DeserializeOwned>(packet: Option<&[u8]>) -> Result<T, ChannelError> {
+    match packet {
+        None | Some([]) => Err(ChannelError::Closed),
+        Some(packet) => Ok(serde_json::from_slice(packet)?),
     }
 }
 
@@ -185,5 +234,21 @@ mod tests {
         assert!(matches!(ours.receive::<Event>(), Err(ChannelError::Malformed(_))));
         drop(theirs);
         assert!(matches!(ours.receive::<Event>(), Err(ChannelError::Closed)));
+    }
+
+    #[test]
+    fn files_travel_with_a_message() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let theirs = Channel::new(theirs);
+        let (reader, writer) = io::pipe().unwrap();
+        ours.send_files(&Request::Exec, &[writer.into()]).unwrap();
+        ours.send_files(&Request::Start, &[]).unwrap();
+        let (request, files) = theirs.receive_files::<Request>().unwrap();
+        assert_eq!((request, files.len()), (Request::Exec, 1));
+        let (request, none) = theirs.receive_files::<Request>().unwrap();
+        assert_eq!((request, none.len()), (Request::Start, 0));
+        // The reader's end comes with the last copy.
+        drop(files);
+        assert_eq!(io::read_to_string(reader).unwrap(), "");
     }
 }

@@ -85,6 +85,8 @@ pub(crate) struct BootPlan {
     pub(crate) allow_suid: bool,
     /// The rules of the inherited logs, in the order of their descriptors.
     pub(crate) logs: Vec<Rule>,
+    /// How many further descriptors the first process gets; they come after the logs.
+    pub(crate) preserved: i32,
 }
 
 /// How a process of ours is confined by namespaces.
@@ -123,6 +125,63 @@ pub(crate) struct Process {
     pub(crate) terminal: bool,
     /// Whether signals act on it as on any process, and not as on the init of a container.
     pub(crate) is_ordinary: bool,
+}
+
+/// Something that a further process may have of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Choice<T> {
+    /// What the container's first process was given.
+    Container,
+    /// That and this.
+    Added(T),
+    /// This alone.
+    Instead(T),
+}
+
+/// Who a further process is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum UserChoice {
+    /// By number.
+    Ids {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+    /// By a name that the guest's own files explain, or a number.
+    Named {
+        /// The user.
+        user: String,
+        /// The group; without one the user's own.
+        group: Option<String>,
+    },
+}
+
+/// A further process of a running guest: what differs from the first one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ExecPlan {
+    /// Its arguments; the first names the program.
+    pub(crate) args: Vec<Bytes>,
+    /// Its environment.
+    pub(crate) env: Choice<Vec<Bytes>>,
+    /// Its working directory.
+    pub(crate) cwd: Option<Bytes>,
+    /// Its user and group.
+    pub(crate) user: Option<UserChoice>,
+    /// Its further groups.
+    pub(crate) groups: Choice<Vec<u32>>,
+    /// Its umask.
+    pub(crate) umask: Option<u32>,
+    /// Its capabilities.
+    pub(crate) capabilities: Choice<Capabilities>,
+    /// Its limits: number, soft, hard.
+    pub(crate) rlimits: Option<Vec<(u32, u64, u64)>>,
+    /// Whether it can never gain rights.
+    pub(crate) no_new_privileges: Option<bool>,
+    /// Whether standard input, output and error are a terminal that it controls.
+    pub(crate) terminal: bool,
+    /// Which of the files that come along each standard stream is.
+    pub(crate) streams: [usize; 3],
 }
 
 /// Five sets of capabilities, a bit each.

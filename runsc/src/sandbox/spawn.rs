@@ -3,7 +3,7 @@
 //!
 //! The numbers are fixed: 0 to 2 are /dev/null, 3 is the conversation with runsc (for the gofer: where
 //! it writes why it failed), 4 the plan, 5 the connection between the two. The sentry's 6 to 8 are the
-//! guest's standard streams. Logs follow.
+//! guest's standard streams. Logs follow, and in the sentry what is handed on to the guest.
 
 use std::{
     ffi::CString,
@@ -93,6 +93,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) gofer: GoferPlan,
     /// The guest's standard streams.
     pub(crate) stdio: [OwnedFd; 3],
+    /// Descriptors that it gets besides.
+    pub(crate) preserved: Vec<OwnedFd>,
     /// Which cgroup of the host the caller and all that it starts are to be in.
     pub(crate) cgroup: Option<Placement>,
 }
@@ -116,6 +118,12 @@ impl Sandbox {
         let status = self.gofer_status.try_clone().ok()?;
         File::from(status).take(4096).read_to_string(&mut text).ok()?;
         (!text.is_empty()).then_some(text)
+    }
+
+    /// Whether the gofer has ended.
+    pub(crate) fn is_gofer_lost(&self) -> bool {
+        let mut fds = [PollFd::new(self.gofer.pidfd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Lets a sandbox that has said its last word write down what it has to, for a while.
@@ -149,7 +157,7 @@ pub(crate) fn reap(pid: i32) -> Option<WaitStatus> {
 
 /// Starts the processes. The caller is single-threaded.
 pub(crate) fn start(launch: Launch<'_>) -> Result<Sandbox, SpawnError> {
-    let Launch { config, mut boot, mut gofer, stdio, cgroup } = launch;
+    let Launch { config, mut boot, mut gofer, stdio, preserved, cgroup } = launch;
     if let Some(Placement { cgroup, resources }) = &cgroup {
         cgroup.enter()?;
         boot.limits = cgroup.limits(resources).as_seen(config);
@@ -176,6 +184,7 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Sandbox, SpawnError> {
 
     let boot_logs = config.open_logs("boot", &boot.id)?;
     boot.logs = boot_logs.iter().map(|sink| sink.rule).collect();
+    boot.preserved = i32::try_from(preserved.len()).unwrap_or(i32::MAX);
     let boot_child = isolated("boot", config, |isolation| {
         boot.isolation = isolation;
         let mut files = vec![clone(&boot_control)?, plan_file(&boot)?, clone(&client)?];
@@ -183,6 +192,9 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Sandbox, SpawnError> {
             files.push(clone(stream)?);
         }
         add_logs(&mut files, &boot_logs)?;
+        for file in &preserved {
+            files.push(clone(file)?);
+        }
         launch_one(&program, "boot", &id, isolation, files)
     });
     let boot_child = match boot_child {
@@ -273,7 +285,7 @@ fn add_logs(files: &mut Vec<OwnedFd>, sinks: &[Sink]) -> Result<(), SpawnError> 
 }
 
 /// The plan as a sealed file without a name.
-fn plan_file(plan: &impl Serialize) -> Result<OwnedFd, SpawnError> {
+pub(crate) fn plan_file(plan: &impl Serialize) -> Result<OwnedFd, SpawnError> {
     let text = serde_json::to_vec(plan).map_err(io::Error::from).step("write the plan")?;
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let file = memfd_create("plan", flags).step("make the plan's file")?;

@@ -4,22 +4,20 @@
 use std::{
     collections::VecDeque,
     os::fd::{AsFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use nix::{
     errno::Errno,
     libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{
-        signal::{SigSet, Signal, raise},
-        signalfd::{SfdFlags, SignalFd},
-        wait::WaitStatus,
-    },
+    sys::{signal::Signal, wait::WaitStatus},
 };
 use tracing::debug;
 
 use super::{
-    control::{Channel, ChannelError, Event, Failure, Request, Target},
+    attend::{Caught, Signals},
+    control::{Channel, ChannelError, Event, Failure, Request},
     spawn::Sandbox,
 };
 use crate::sys;
@@ -45,34 +43,6 @@ impl Outcome {
     }
 }
 
-/// The signals of this process, held back so that they can be handed to the guest.
-#[derive(Debug)]
-pub(crate) struct Signals(SignalFd);
-
-impl Signals {
-    /// Holds them back from now on. Faults of our own stay what they are.
-    pub(crate) fn hold() -> nix::Result<Signals> {
-        let mut set = SigSet::all();
-        for own in [
-            Signal::SIGSEGV,
-            Signal::SIGBUS,
-            Signal::SIGILL,
-            Signal::SIGFPE,
-            Signal::SIGTRAP,
-            Signal::SIGABRT,
-            Signal::SIGSYS,
-        ] {
-            set.remove(own);
-        }
-        set.thread_block()?;
-        for ours in [Signal::SIGCHLD, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGPIPE] {
-            set.remove(ours);
-        }
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        Ok(Signals(SignalFd::with_flags(&set, flags)?))
-    }
-}
-
 /// What else to do while a sandbox lives.
 pub(crate) struct Watch<'a> {
     /// The signals to hand to the guest.
@@ -81,18 +51,21 @@ pub(crate) struct Watch<'a> {
     pub(crate) is_terminal: bool,
     /// Where other commands connect to.
     pub(crate) listener: Option<OwnedFd>,
+    /// One that is connected from the start.
+    pub(crate) owner: Option<Channel>,
     /// Sees what the sandbox says, before anybody acts on it.
     pub(crate) on_event: &'a mut dyn FnMut(&Event),
 }
 
 /// Waits until the sandbox has ended, and leaves nothing of it.
-pub(crate) fn supervise(sandbox: Sandbox, watch: Watch<'_>) -> Outcome {
+pub(crate) fn supervise(sandbox: Sandbox, mut watch: Watch<'_>) -> Outcome {
+    let owner = watch.owner.take().map(|channel| Client { number: 0, channel });
     let mut conversation = Conversation {
         sandbox: &sandbox,
         watch,
-        clients: Vec::new(),
+        clients: owner.into_iter().collect(),
         asked: VecDeque::new(),
-        next: 0,
+        next: 1,
     };
     let outcome = conversation.run();
     let waiting: Vec<Channel> = conversation.clients.into_iter().map(|it| it.channel).collect();
@@ -107,13 +80,20 @@ pub(crate) fn supervise(sandbox: Sandbox, watch: Watch<'_>) -> Outcome {
         }
         other => other,
     };
-    sandbox.await_end();
+    // Without its gofer a sentry has nothing to write down, and may not notice.
+    let is_gofer_lost = sandbox.is_gofer_lost();
+    if !is_gofer_lost {
+        sandbox.await_end();
+    }
     // A gofer that failed is why the sentry failed.
     let gofer = sandbox.gofer_failure();
     let status = sandbox.end();
     match (gofer, lost) {
         (Some(message), _) => Outcome::Failed(Failure::Other, message),
         (None, Some(outcome)) => outcome,
+        (None, None) if is_gofer_lost => {
+            Outcome::Failed(Failure::Other, "the sandbox lost its gofer".into())
+        }
         (None, None) => Outcome::Failed(Failure::Other, epitaph(status)),
     }
 }
@@ -131,6 +111,9 @@ fn epitaph(status: Option<WaitStatus>) -> String {
         _ => "the sandbox is lost".into(),
     }
 }
+
+/// How long a sandbox may go on without its gofer.
+const LAST_WORD: Duration = Duration::from_millis(300);
 
 /// No more commands may be connected at once.
 const CLIENTS: usize = 256;
@@ -152,11 +135,15 @@ struct Conversation<'s, 'w> {
 impl Conversation<'_, '_> {
     /// Until the sandbox says how it ended; `None` if it just went away.
     fn run(&mut self) -> Option<Outcome> {
+        let mut last_word: Option<Instant> = None;
         loop {
             let mut fds = vec![
                 PollFd::new(self.sandbox.control.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.watch.signals.0.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.watch.signals.as_fd(), PollFlags::POLLIN),
             ];
+            if last_word.is_none() {
+                fds.push(PollFd::new(self.sandbox.gofer.pidfd.as_fd(), PollFlags::POLLIN));
+            }
             fds.extend(
                 self.clients.iter().map(|it| PollFd::new(it.channel.as_fd(), PollFlags::POLLIN)),
             );
@@ -165,7 +152,13 @@ impl Conversation<'_, '_> {
             {
                 fds.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
             }
-            match poll(&mut fds, PollTimeout::NONE) {
+            let timeout = last_word.map_or(PollTimeout::NONE, |deadline| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)
+            });
+            match poll(&mut fds, timeout) {
+                // The gofer ends before the sandbox has said its last word only if it was killed.
+                Ok(0) => return None,
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => {
                     return Some(Outcome::Failed(Failure::Other, format!("poll: {error}")));
@@ -173,13 +166,17 @@ impl Conversation<'_, '_> {
             }
             let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
             let mut ready = ready.into_iter();
-            let (control, signal) = (ready.next() == Some(true), ready.next() == Some(true));
+            let mut is_next_ready = || ready.next() == Some(true);
+            let (control, signal) = (is_next_ready(), is_next_ready());
+            if last_word.is_none() && is_next_ready() {
+                last_word = Some(Instant::now() + LAST_WORD);
+            }
             let numbers: Vec<u64> = self.clients.iter().map(|it| it.number).collect();
             let speaking: Vec<u64> =
                 numbers.into_iter().filter(|_| ready.next() == Some(true)).collect();
             if signal {
-                while let Ok(Some(info)) = self.watch.signals.0.read_signal() {
-                    self.forward(info.ssi_signo.cast_signed(), info.ssi_code == libc::SI_KERNEL);
+                while let Some(signal) = self.watch.signals.next() {
+                    self.forward(signal);
                 }
             }
             for number in speaking {
@@ -216,7 +213,7 @@ impl Conversation<'_, '_> {
                     self.answer(number, &event);
                 }
             }
-            Event::Created | Event::Started => debug!("sandbox: {event:?}"),
+            Event::Created | Event::Started | Event::Joined { .. } => debug!("sandbox: {event:?}"),
         }
         None
     }
@@ -235,10 +232,10 @@ impl Conversation<'_, '_> {
     /// One message of a client.
     fn hear(&mut self, number: u64) {
         let Some(client) = self.clients.iter().find(|it| it.number == number) else { return };
-        match client.channel.receive::<Request>() {
+        match client.channel.receive_files::<Request>() {
             // The answer is the end of the sandbox.
-            Ok(Request::Wait) => {}
-            Ok(request) => self.ask(&request, Some(number)),
+            Ok((Request::Wait, _)) => {}
+            Ok((request, files)) => self.ask(&request, &files, Some(number)),
             Err(error) => {
                 if !matches!(error, ChannelError::Closed) {
                     debug!("client: {error}");
@@ -256,8 +253,8 @@ impl Conversation<'_, '_> {
         }
     }
 
-    fn ask(&mut self, request: &Request, asker: Option<u64>) {
-        match self.sandbox.control.send(request) {
+    fn ask(&mut self, request: &Request, files: &[OwnedFd], asker: Option<u64>) {
+        match self.sandbox.control.send_files(request, files) {
             Ok(()) => self.asked.push_back(asker),
             Err(error) => {
                 debug!("ask the sandbox {request:?}: {error}");
@@ -268,23 +265,9 @@ impl Conversation<'_, '_> {
         }
     }
 
-    /// Hands one of our signals to the guest. What a terminal sends goes to whom it would go to.
-    fn forward(&mut self, signal: i32, is_from_kernel: bool) {
-        let of_terminal =
-            matches!(signal, libc::SIGINT | libc::SIGQUIT | libc::SIGTSTP | libc::SIGWINCH);
-        let target = match signal {
-            // Without a terminal of the guest's own we stop as a whole, for our shell to see.
-            libc::SIGTSTP if !self.watch.is_terminal => {
-                self.ask(&Request::Signal { signal: libc::SIGSTOP, target: Target::All }, None);
-                // The only way this fails is that there is no such signal.
-                let _ = raise(Signal::SIGSTOP);
-                self.ask(&Request::Signal { signal: libc::SIGCONT, target: Target::All }, None);
-                return;
-            }
-            _ if of_terminal && is_from_kernel => Target::Foreground,
-            _ => Target::Init,
-        };
-        self.ask(&Request::Signal { signal, target }, None);
+    /// Hands one of our signals to the guest.
+    fn forward(&mut self, signal: Caught) {
+        signal.forward(self.watch.is_terminal, |request| self.ask(request, &[], None));
     }
 }
 

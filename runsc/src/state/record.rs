@@ -76,10 +76,10 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// What it is now: a container without its processes has stopped.
+    /// What it is now: a container whose monitor has ended has stopped. A monitor does not outlive its
+    /// sandbox, but knows first how that ended.
     pub(crate) fn status_now(&self) -> Status {
-        let lives = self.monitor.is_some_and(ProcessId::is_alive)
-            && self.sentry.is_none_or(ProcessId::is_alive);
+        let lives = self.monitor.is_some_and(ProcessId::is_alive);
         match self.status {
             Status::Creating if self.monitor.is_none() => Status::Creating,
             status if lives => status,

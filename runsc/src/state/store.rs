@@ -5,7 +5,7 @@ use std::{
     fs::{self, DirBuilder, File},
     io::{self, Write as _},
     os::{
-        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
@@ -19,7 +19,10 @@ use nix::{
     },
 };
 
-use super::{process::ProcessId, record::Record};
+use super::{
+    process::ProcessId,
+    record::{Record, Status},
+};
 use crate::{
     container::id,
     sandbox::{cgroup::CgroupError, control::Channel},
@@ -30,6 +33,8 @@ const END: Duration = Duration::from_secs(10);
 
 const RECORD: &str = "state.json";
 const SOCKET: &str = "control.sock";
+const EXEC: &str = "exec-";
+const EXIT: &str = "exit";
 
 /// Why a container's state cannot be had. The first two are texts that engines look for.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +61,9 @@ pub(crate) enum StateError {
     /// Its cgroup would not go.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// It has stopped, and its monitor had no time to say how.
+    #[error("how the container ended is not known: its monitor was killed")]
+    NoStatus,
     /// A process would not die.
     #[error("process {0} is still there")]
     Undead(i32),
@@ -92,11 +100,19 @@ impl Store {
         made.map_err(host("make", &self.root))?;
         let path = self.root.join(id);
         match DirBuilder::new().mode(0o711).create(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(StateError::Exists),
-            Err(error) => Err(host("make", &path)(error)),
-            // Between the two calls another runsc may delete it again, which is its right.
-            Ok(()) => self.open(id),
+            // Somebody who was killed may have left it before anything was in it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if read(&path)?.is_some() {
+                    return Err(StateError::Exists);
+                }
+            }
+            Err(error) => return Err(host("make", &path)(error)),
+            Ok(()) => {}
         }
+        // Of several who come this far, the first to write a record has made the container; another runsc
+        // may delete it in between, which is its right.
+        let entry = self.open(id)?;
+        if entry.load()?.is_some() { Err(StateError::Exists) } else { Ok(entry) }
     }
 
     /// Locks the directory of a container.
@@ -123,7 +139,32 @@ impl Store {
     /// Reads a container's record without waiting for its lock.
     pub(crate) fn read(&self, id: &str) -> Result<Record, StateError> {
         id::check(id)?;
-        read(&self.root.join(id))?.ok_or(StateError::Missing)
+        let path = self.root.join(id);
+        let mut record = read(&path)?.ok_or(StateError::Missing)?;
+        // Whoever makes a container holds its lock. What was left half made is not being made.
+        let is_left = || {
+            let free = |directory| Flock::lock(directory, FlockArg::LockSharedNonblock).is_ok();
+            File::open(&path).is_ok_and(free)
+        };
+        if record.status == Status::Creating && is_left() {
+            // It may have been finished while we looked.
+            record = read(&path)?.ok_or(StateError::Missing)?;
+            if record.status == Status::Creating {
+                record.status = Status::Stopped;
+            }
+        }
+        Ok(record)
+    }
+
+    /// How a container that has stopped ended, if its monitor could say so.
+    pub(crate) fn exit_status(&self, id: &str) -> Result<Option<i32>, StateError> {
+        id::check(id)?;
+        let path = self.root.join(id).join(EXIT);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(text.parse().ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StateError::Host { step: "read", path, source }),
+        }
     }
 
     /// Every container, by name. What is not one is left out.
@@ -155,6 +196,51 @@ impl Store {
         let address = address(&directory).map_err(host)?;
         connect(socket.as_raw_fd(), &address).map_err(|errno| host(errno.into()))?;
         Ok(Channel::new(socket))
+    }
+}
+
+/// Processes that were added to a container: a file for each, named after the one that stands for it.
+impl Store {
+    fn exec_path(&self, id: &str, pid: i32) -> PathBuf {
+        self.root.join(id).join(format!("{EXEC}{pid}"))
+    }
+
+    /// Writes down that a process stands for a further one of the container.
+    pub(crate) fn add_exec(&self, id: &str, process: ProcessId) -> Result<(), StateError> {
+        let path = self.exec_path(id, process.pid);
+        let write = || fs::write(&path, serde_json::to_vec(&process)?);
+        write().map_err(|source| StateError::Host { step: "write", path: path.clone(), source })
+    }
+
+    /// Forgets it; the container may be gone by then.
+    pub(crate) fn remove_exec(&self, id: &str, pid: i32) {
+        let path = self.exec_path(id, pid);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::debug!("remove {}: {error}", path.display());
+            }
+            _ => {}
+        }
+    }
+
+    /// Those that are alive, in the order of their start.
+    pub(crate) fn execs(&self, id: &str) -> Result<Vec<ProcessId>, StateError> {
+        id::check(id)?;
+        let path = self.root.join(id);
+        let entries = fs::read_dir(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => StateError::Missing,
+            _ => StateError::Host { step: "read", path, source },
+        })?;
+        let mut processes: Vec<ProcessId> = entries
+            .filter_map(Result::ok)
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(EXEC))
+            // One that has just ended took its file along.
+            .filter_map(|entry| fs::read(entry.path()).ok())
+            .filter_map(|text| serde_json::from_slice(&text).ok())
+            .filter(|process: &ProcessId| process.is_alive())
+            .collect();
+        processes.sort_by_key(|process| (process.start, process.pid));
+        Ok(processes)
     }
 }
 
@@ -191,6 +277,16 @@ impl Entry {
         })
     }
 
+    /// Where the monitor writes down how the container ended, as wait(2) has it.
+    pub(crate) fn exit_note(&self) -> PathBuf {
+        self.path.join(EXIT)
+    }
+
+    /// The number of the descriptor that holds the lock.
+    pub(crate) fn lock_number(&self) -> RawFd {
+        self.lock.as_raw_fd()
+    }
+
     /// Lets others at the container while it runs.
     pub(crate) fn unlock(self) {
         drop(self.lock);
@@ -215,11 +311,22 @@ impl Entry {
         if let Some(cgroup) = self.load()?.and_then(|record| record.cgroup) {
             cgroup.remove()?;
         }
-        fs::remove_dir_all(&self.path).map_err(|source| StateError::Host {
-            step: "remove",
-            path: self.path.clone(),
-            source,
-        })
+        let mut tries = 0;
+        loop {
+            match fs::remove_dir_all(&self.path) {
+                // Somebody who stood for a process of it was just writing that down.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < 10 => {
+                    tries += 1;
+                }
+                done => {
+                    let host = |source| {
+                        let path = self.path.clone();
+                        StateError::Host { step: "remove", path, source }
+                    };
+                    return done.map_err(host);
+                }
+            }
+        }
     }
 }
 
@@ -261,10 +368,7 @@ fn address(directory: &File) -> io::Result<UnixAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        sandbox::{cgroup::Resources, control::Request},
-        state::record::Status,
-    };
+    use crate::sandbox::{cgroup::Resources, control::Request};
 
     fn record(id: &str) -> Record {
         Record {
@@ -290,15 +394,40 @@ mod tests {
         let store = Store::new(&root.path().join("deep/root"));
         assert!(store.list().unwrap().is_empty());
         let entry = store.create("c1").unwrap();
-        assert!(matches!(store.create("c1"), Err(StateError::Exists)));
         assert!(entry.load().unwrap().is_none());
+        // Who comes second waits until it is clear that somebody has won.
+        let other = store.clone();
+        let second = std::thread::spawn(move || other.create("c1").map(drop));
+        std::thread::sleep(Duration::from_millis(50));
         entry.save(&record("c1")).unwrap();
+        assert!(matches!(store.create("c1"), Err(StateError::Exists)));
+        entry.unlock();
+        assert!(matches!(second.join().unwrap(), Err(StateError::Exists)));
+        let entry = store.open("c1").unwrap();
         assert_eq!(store.read("c1").unwrap().status, Status::Created);
         assert_eq!(store.list().unwrap().len(), 1);
         entry.remove().unwrap();
         assert!(matches!(store.open("c1"), Err(StateError::Missing)));
         assert!(matches!(store.read("c1"), Err(StateError::Missing)));
         assert!(matches!(store.read("a/b"), Err(StateError::Id(_))));
+    }
+
+    #[test]
+    fn what_a_killed_create_left_is_stopped_or_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::new(root.path());
+        // Killed before it had written anything: the name is free.
+        drop(store.create("c1").unwrap());
+        assert!(matches!(store.read("c1"), Err(StateError::Missing)));
+        let entry = store.create("c1").unwrap();
+        entry.save(&Record { status: Status::Creating, ..record("c1") }).unwrap();
+        assert_eq!(store.read("c1").unwrap().status_now(), Status::Creating);
+        // Killed after that: it is there, and may be deleted.
+        drop(entry);
+        assert_eq!(store.read("c1").unwrap().status_now(), Status::Stopped);
+        assert!(matches!(store.create("c1"), Err(StateError::Exists)));
+        store.open("c1").unwrap().destroy().unwrap();
+        assert!(matches!(store.read("c1"), Err(StateError::Missing)));
     }
 
     #[test]

@@ -89,6 +89,7 @@ impl Bundle {
     }
 
     /// What the container has printed so far.
+    #[allow(dead_code, reason = "not every test reads it")]
     pub(crate) fn printed(&self) -> String {
         fs::read_to_string(self.path().join("out")).unwrap_or_default()
     }

@@ -15,7 +15,7 @@ pub use ends::{Master, Slave};
 pub use filesystem::{Devpts, Options, find};
 pub use line::{Effect, Input, LineDiscipline};
 pub use peer::{beside, open_peer};
-pub use relay::relay;
+pub use relay::Relay;
 pub use terminal::{JobControl, Leaving, Terminal};
 
 /// The device number of slave `index` (major 136).

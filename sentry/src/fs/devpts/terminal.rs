@@ -125,10 +125,14 @@ impl Terminal {
         self.lock().foreground
     }
 
+    /// Lets its slave be opened: its master is ours, and no program has to ask for that.
+    pub fn unlock(&self) {
+        self.lock().is_locked = false;
+    }
+
     /// Makes it the terminal of a session that comes from outside, with the leader's group in front.
     pub fn give_to(&self, session: i32) {
         let mut state = self.lock();
-        state.is_locked = false;
         state.session = Some(session);
         state.foreground = session;
     }
