@@ -190,6 +190,81 @@ pub(crate) fn has_call(number: i64) -> bool {
     result >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
 }
 
+/// Attaches a detached tree of mounts to a directory.
+pub(crate) fn attach_tree(tree: BorrowedFd<'_>, at: &CStr) -> io::Result<()> {
+    move_mount(tree, libc::AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+/// Attaches a detached tree of mounts to the place behind a descriptor.
+pub(crate) fn attach_tree_at(tree: BorrowedFd<'_>, at: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree, at.as_raw_fd(), c"", flags)
+}
+
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
+const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
+
+fn move_mount(tree: BorrowedFd<'_>, at: RawFd, path: &CStr, flags: u32) -> io::Result<()> {
+    let from = tree.as_raw_fd();
+    // SAFETY: both strings end in NUL and outlive the call.
+    let done = unsafe {
+        libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), at, path.as_ptr(), flags)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes a tree of mounts, attached or not, one that cannot be written to.
+pub(crate) fn make_readonly(tree: BorrowedFd<'_>) -> io::Result<()> {
+    const MOUNT_ATTR_RDONLY: u64 = 1;
+    let attributes = [MOUNT_ATTR_RDONLY, 0, 0, 0];
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    // SAFETY: the string ends in NUL; the four words are `struct mount_attr`, of the size that is said.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            attributes.as_ptr(),
+            size_of_val(&attributes),
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A detached, empty tmpfs of at most `size`.
+pub(crate) fn new_tmpfs(size: &CStr) -> io::Result<OwnedFd> {
+    const FSOPEN_CLOEXEC: u32 = 1;
+    const FSMOUNT_CLOEXEC: u32 = 1;
+    const FSCONFIG_SET_STRING: u32 = 1;
+    const FSCONFIG_CMD_CREATE: u32 = 6;
+    // `MOUNT_ATTR_NOSUID`, `NODEV` and `NOEXEC`.
+    const ATTRIBUTES: u32 = 2 | 4 | 8;
+    // SAFETY: the string ends in NUL.
+    let fd = unsafe { libc::syscall(libc::SYS_fsopen, c"tmpfs".as_ptr(), FSOPEN_CLOEXEC) };
+    let fd = check(i32::try_from(fd).unwrap_or(-1))?;
+    // SAFETY: the kernel has just made this descriptor; nobody else owns it.
+    let context = unsafe { OwnedFd::from_raw_fd(fd) };
+    let configure = |command: u32, key: Option<&CStr>, value: Option<&CStr>| {
+        let pointer = |text: Option<&CStr>| text.map_or(ptr::null(), CStr::as_ptr);
+        let (key, value) = (pointer(key), pointer(value));
+        // SAFETY: each pointer is null or that of a string that ends in NUL and outlives the call.
+        let done = unsafe {
+            libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key, value, 0)
+        };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    configure(FSCONFIG_SET_STRING, Some(c"mode"), Some(c"555"))?;
+    configure(FSCONFIG_SET_STRING, Some(c"size"), Some(size))?;
+    configure(FSCONFIG_CMD_CREATE, None, None)?;
+    let raw = context.as_raw_fd();
+    // SAFETY: a plain call on numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_fsmount, raw, FSMOUNT_CLOEXEC, ATTRIBUTES) };
+    let fd = check(i32::try_from(fd).unwrap_or(-1))?;
+    // SAFETY: the kernel has just made this descriptor; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Sends a signal to the very process behind a pidfd.
 pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let none = ptr::null::<libc::siginfo_t>();

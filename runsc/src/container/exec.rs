@@ -96,6 +96,9 @@ pub(crate) enum ExecError {
         /// Why.
         source: io::Error,
     },
+    /// Somebody asked us to end before the process ran.
+    #[error("{0} came before the process ran")]
+    Interrupted(nix::sys::signal::Signal),
     /// The monitor says why.
     #[error("{0}")]
     Monitor(String),
@@ -179,7 +182,7 @@ fn distinct(streams: [OwnedFd; 3], plan: &mut ExecPlan) -> Vec<OwnedFd> {
 }
 
 /// In the process that stands for the guest's: asks for it, and waits until it runs. Its number inside.
-fn join(joining: &mut Joining) -> Result<i32, ExecError> {
+fn join(joining: &mut Joining, signals: &Signals) -> Result<i32, ExecError> {
     let me = ProcessId::of(std::process::id().cast_signed());
     let me = me.map_err(|source| ExecError::Host { step: "look at this process", source })?;
     let sandbox = joining.store.connect(&joining.record.id)?;
@@ -187,7 +190,15 @@ fn join(joining: &mut Joining) -> Result<i32, ExecError> {
     let sent = sandbox.send_files(&Request::Exec, &joining.files);
     // From here on they are the sandbox's alone: their readers wait for the last writer.
     joining.files.clear();
-    let answer = sent.and_then(|()| joining.channel.receive());
+    let told = sent.map(|()| attend::await_message(&joining.channel, signals));
+    let answer = match told {
+        Ok(Ok(())) => joining.channel.receive(),
+        Ok(Err(signal)) => {
+            joining.store.remove_exec(&joining.record.id, me.pid);
+            return Err(ExecError::Interrupted(signal));
+        }
+        Err(error) => Err(error),
+    };
     let failed = match answer {
         Ok(Event::Joined { pid }) => return Ok(pid),
         Ok(Event::Failed { message, .. }) => ExecError::Sandbox(message),
@@ -218,7 +229,7 @@ fn foreground(mut joining: Joining, flags: &Values) -> Result<i32, ExecError> {
     if joining.is_terminal && !joining.is_new_terminal {
         saved.make_raw().map_err(io::Error::from).map_err(host("set the terminal up"))?;
     }
-    let pid = join(&mut joining)?;
+    let pid = join(&mut joining, &signals)?;
     files::write_pid(flags, "pid-file", std::process::id().cast_signed())?;
     files::write_pid(flags, "internal-pid-file", pid)?;
     Ok(wait(&joining, &signals))
@@ -264,7 +275,7 @@ fn live(mut joining: Joining, news: &mut File) -> Result<i32, String> {
     monitor::let_go_of_streams()?;
     monitor::let_go_of_log()?;
     title::show(&joining.args);
-    match join(&mut joining) {
+    match join(&mut joining, &signals) {
         Ok(pid) => {
             monitor::outlive_starter();
             monitor::tell(news, &News::Joined(pid));

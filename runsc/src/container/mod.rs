@@ -15,3 +15,4 @@ pub(crate) mod netns;
 pub(crate) mod signal;
 pub(crate) mod stdio;
 mod title;
+mod view;

@@ -2,14 +2,15 @@
 //! The monitor of a detached container: starts its sandbox, waits, and ends as it ended.
 
 use std::{
-    fs::{self, File},
+    ffi::OsString,
+    fs::File,
     io::{self, BufRead as _, BufReader, Write as _},
     os::fd::{AsFd as _, OwnedFd, RawFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use nix::{
-    fcntl::{OFlag, open},
+    fcntl::{OFlag, open, openat},
     libc,
     sys::{
         prctl, resource,
@@ -21,7 +22,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{netns::NetworkNamespace, title};
+use super::{netns::NetworkNamespace, title, view::View};
 use crate::{
     log,
     sandbox::{
@@ -163,6 +164,8 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
     let signals = Signals::hold().map_err(|error| format!("hold signals: {error}"))?;
     let is_terminal = launch.boot.process.terminal;
     let args = launch.boot.process.args.clone();
+    let view = View::of(&launch.boot, &launch.gofer);
+    let exit_note = Note::open(&exit_note).map_err(step("open the container's directory"))?;
     let sandbox = spawn::start(launch).map_err(|error| error.to_string())?;
     // From here on the streams are the sandbox's alone: their readers wait for the last writer.
     let is_owned = owner.is_some();
@@ -178,6 +181,12 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
     let mut on_event = |event: &Event| {
         if matches!(event, Event::Created | Event::Started) && !was_created {
             was_created = true;
+            // The mount points are there by now.
+            if let Some(Err(error)) = view.as_ref().map(View::enter) {
+                // Our starter ends us: engines would take the host's files for the container's.
+                tell(news, &News::Failed(error));
+                return;
+            }
             if !is_owned {
                 outlive_starter();
             }
@@ -193,8 +202,8 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
     };
     match supervise::supervise(sandbox, watch) {
         Outcome::Exited(status) => {
-            if let Err(error) = fs::write(&exit_note, status.to_string()) {
-                tracing::debug!("write {}: {error}", exit_note.display());
+            if let Err(error) = exit_note.write(&status.to_string()) {
+                tracing::debug!("write down how the container ended: {error}");
             }
             Ok(status)
         }
@@ -207,6 +216,29 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
             Ok(libc::SIGKILL)
         }
         Outcome::Failed(_, message) => Err(message),
+    }
+}
+
+/// A file to be, that is found from whichever root.
+struct Note {
+    directory: OwnedFd,
+    name: OsString,
+}
+
+impl Note {
+    fn open(path: &Path) -> io::Result<Note> {
+        let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+        let (parent, name) = (path.parent().ok_or_else(invalid)?, path.file_name());
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = open(parent, flags, Mode::empty())?;
+        Ok(Note { directory, name: name.ok_or_else(invalid)?.into() })
+    }
+
+    fn write(&self, text: &str) -> io::Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o644);
+        let file = openat(&self.directory, &*self.name, flags | OFlag::O_NOFOLLOW, mode)?;
+        File::from(file).write_all(text.as_bytes())
     }
 }
 

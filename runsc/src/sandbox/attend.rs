@@ -97,6 +97,32 @@ pub(crate) enum End {
     Lost,
 }
 
+/// Waits until `channel` has a message. A signal that asks this process to end is an end of waiting too.
+pub(crate) fn await_message(channel: &Channel, signals: &Signals) -> Result<(), Signal> {
+    loop {
+        let mut fds = [
+            PollFd::new(channel.as_fd(), PollFlags::POLLIN),
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            // The message says, or its absence.
+            Err(_) => return Ok(()),
+        }
+        let [has_message, has_signal] = fds.map(|fd| fd.any().unwrap_or(true));
+        if has_message {
+            return Ok(());
+        }
+        while has_signal && let Some(signal) = signals.next() {
+            for end in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+                if signal.number == end as i32 {
+                    return Err(end);
+                }
+            }
+        }
+    }
+}
+
 /// Hands our signals to the guest process at the other end of `channel` until it has ended.
 pub(crate) fn attend(channel: &Channel, signals: &Signals, is_terminal: bool) -> End {
     loop {
