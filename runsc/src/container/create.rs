@@ -85,6 +85,10 @@ fn prepare(
     is_detached: bool,
 ) -> Result<Made, CreateError> {
     super::id::check(id).map_err(StateError::from)?;
+    // Said before anything of the other container is looked at; what decides is the directory below.
+    if Store::new(&config.root).read(id).is_ok() {
+        return Err(StateError::Exists.into());
+    }
     let bundle = Bundle::open(&flags.path("bundle").unwrap_or_else(|| ".".into()))?;
     let (mut boot, gofer) = convert::plan(id, &bundle, config)?;
     let (cgroup, resources) = cgroup_of(&bundle.spec, id, config)?;
