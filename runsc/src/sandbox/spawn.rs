@@ -21,7 +21,7 @@ use nix::{
         signal::SigSet,
         socket::{AddressFamily, SockFlag, SockType, socketpair},
         stat::Mode,
-        wait::{WaitPidFlag, WaitStatus, waitpid},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
     },
     unistd::{Pid, pipe2},
 };
@@ -124,6 +124,13 @@ impl Sandbox {
     pub(crate) fn is_gofer_lost(&self) -> bool {
         let mut fds = [PollFd::new(self.gofer.pidfd.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Whether the gofer has ended, and not by itself: what the guest does from then on means nothing.
+    pub(crate) fn was_gofer_killed(&self) -> bool {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let status = waitid(Id::PIDFd(self.gofer.pidfd.as_fd()), flags);
+        matches!(status, Ok(WaitStatus::Signaled(..)))
     }
 
     /// Lets a sandbox that has said its last word write down what it has to, for a while.

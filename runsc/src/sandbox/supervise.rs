@@ -169,6 +169,9 @@ impl Conversation<'_, '_> {
             let mut is_next_ready = || ready.next() == Some(true);
             let (control, signal) = (is_next_ready(), is_next_ready());
             if last_word.is_none() && is_next_ready() {
+                if self.sandbox.was_gofer_killed() {
+                    return None;
+                }
                 last_word = Some(Instant::now() + LAST_WORD);
             }
             let numbers: Vec<u64> = self.clients.iter().map(|it| it.number).collect();
