@@ -23,7 +23,7 @@ use crate::{
         attend::{self, End, Signals},
         cgroup::{Cgroup, CgroupError, Placement, Resources},
         console,
-        control::{Channel, Request},
+        control::Channel,
         plan::{BootPlan, Bytes, GoferPlan},
         spawn::Launch,
     },
@@ -228,7 +228,7 @@ pub(crate) fn foreground(config: &Config, flags: &Values, id: &str) -> Result<i3
         let owner = Some(Channel::new(other));
         let (entry, monitor) = finish(config, flags, made, Status::Running, owner)?;
         entry.unlock();
-        channel.send(&Request::Wait).map_err(|error| CreateError::Sandbox(error.to_string()))?;
+        // An owner is told of the end unasked, which may have come already.
         match attend::attend(&channel, &signals, is_terminal) {
             End::Exited(status) => {
                 // It ends likewise, and has nothing more to say.
