@@ -160,7 +160,11 @@ fn in_sandbox(case: &str, platform: &str) -> Result<Outcome> {
     let mut command = Command::new(tests::runsc()?);
     command.arg(format!("--platform={platform}"));
     if !nix::unistd::Uid::effective().is_root() {
-        return run(command.args(["do", "--quiet", "--", GUEST, case]));
+        let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+        let groups: Vec<String> =
+            nix::unistd::getgroups()?.iter().map(|group| group.as_raw().to_string()).collect();
+        let ids = format!("{uid}:{gid}:{}", groups.join(","));
+        return run(command.args(["do", "--quiet", "--", GUEST, "--as", &ids, case]));
     }
     let bundle = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let root = bundle.path().join("rootfs");

@@ -160,6 +160,18 @@ pub fn print(line: &str) {
     }
 }
 
+/// Gives root's rights up for those of `uid:gid:group,group…`.
+pub fn become_user(ids: &str) {
+    let numbers = |text: &str| -> Vec<u32> { text.split(',').flat_map(str::parse).collect() };
+    let parts: Vec<Vec<u32>> = ids.split(':').map(numbers).collect();
+    let (uid, gid, groups) = (parts[0][0], parts[1][0], &parts[2]);
+    sys!(setgroups, groups.len(), groups.as_ptr()).ok();
+    sys!(setresgid, gid, gid, gid).ok();
+    sys!(setresuid, uid, uid, uid).ok();
+    // A process that changed its rights cannot look into its own `/proc` without this.
+    sys!(prctl, libc::PR_SET_DUMPABLE, 1, 0, 0, 0).ok();
+}
+
 /// Runs a case in a directory made for it, which is removed afterwards.
 pub fn in_fresh_directory(case: fn()) {
     let mut template = *b"/tmp/guest-XXXXXX\0";

@@ -2,6 +2,7 @@
 //! The guest programs of the conformance suite.
 //!
 //! `guest FAMILY/CALL/CASE` runs one case in a fresh directory of its own; it prints what the kernel did.
+//! `guest --as UID:GID:GROUPS …` does so as that user: in a sandbox one begins as root.
 //! `guest list` names them all. A case asserts nothing: the harness compares what it prints on the host
 //! and in the sandbox. So it must print the same each time: no addresses, times or ids.
 #![allow(
@@ -24,7 +25,11 @@ mod kit;
 include!(concat!(env!("OUT_DIR"), "/registry.rs"));
 
 fn main() {
-    let args: Vec<String> = std::env::args().collect();
+    let mut args: Vec<String> = std::env::args().collect();
+    if args.get(1).is_some_and(|arg| arg == "--as") {
+        kit::become_user(&args.remove(2));
+        args.remove(1);
+    }
     let Some(name) = args.get(1) else {
         eprintln!("usage: guest list | FAMILY/CALL/CASE");
         std::process::exit(2);
