@@ -36,7 +36,10 @@ impl MemoryManager {
         if limits.locked == 0 && !limits.may_lock {
             return Err(Errno::EPERM);
         }
-        let range = touched(addr, len)?;
+        // The limit is looked at before the range: what wraps around is more than any.
+        let is_too_much = !limits.may_lock && len > limits.locked;
+        let range =
+            touched(addr, len).map_err(|errno| if is_too_much { Errno::ENOMEM } else { errno })?;
         let mut mappings = self.mappings.lock();
         let already: u64 = mappings
             .set
