@@ -3,7 +3,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs, thread,
+    fs,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,16 +23,20 @@ pub struct Host {
 }
 
 impl Host {
-    /// Looks. A process counts when its command line has one of the `words`: others work on this machine
+    /// Looks. Of processes only those count that run our `runsc` or `guest`: others work on this machine
     /// too.
-    pub fn now(words: &[&str]) -> Result<Host> {
+    pub fn now(guest: &str) -> Result<Host> {
+        let runsc = crate::runsc()?.canonicalize().context("our runsc")?;
         let mut processes = BTreeSet::new();
         for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            let is_process = name.bytes().all(|byte| byte.is_ascii_digit());
-            let command = fs::read_to_string(format!("/proc/{name}/cmdline")).unwrap_or_default();
-            if is_process && words.iter().any(|word| command.contains(word)) {
-                processes.insert(name);
+            let entry = entry?;
+            // Some are not ours to look into, some are gone by now.
+            let Ok(program) = fs::read_link(entry.path().join("exe")) else { continue };
+            let program = program.to_string_lossy();
+            // A build in the meantime takes a program's name away.
+            let program = Path::new(program.trim_end_matches(" (deleted)"));
+            if program == runsc || program == Path::new(guest) {
+                processes.insert(entry.file_name().to_string_lossy().into_owned());
             }
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").context("mounts")?.lines().count();
@@ -39,10 +45,10 @@ impl Host {
     }
 
     /// Waits until the host is as it was when `self` was taken.
-    pub fn is_back(&self, words: &[&str]) -> Result<()> {
+    pub fn is_back(&self, guest: &str) -> Result<()> {
         let deadline = Instant::now() + GRACE;
         loop {
-            let now = Host::now(words)?;
+            let now = Host::now(guest)?;
             let left: Vec<_> = now.processes.difference(&self.processes).collect();
             if left.is_empty() && now.mounts == self.mounts && now.fds == self.fds {
                 return Ok(());

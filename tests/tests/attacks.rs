@@ -19,7 +19,6 @@ use tests::host::{self, Host};
 
 const GUEST: &str = env!("CARGO_BIN_EXE_guest");
 const TIMEOUT: Duration = Duration::from_secs(120);
-const WORDS: [&str; 2] = ["runsc", "guest"];
 /// Where the mapping lies by which an attacker's stub is known.
 const MARK: u64 = 0x12_3456_7000;
 
@@ -67,7 +66,7 @@ fn main() {
 }
 
 fn check(platform: &str, attack: &str, wanted: &[&str]) -> Result<()> {
-    let before = Host::now(&WORDS)?;
+    let before = Host::now(GUEST)?;
     let mut child = Command::new(tests::runsc()?)
         .arg(format!("--platform={platform}"))
         .args(["do", "--quiet", "--", GUEST, &format!("attack/stub/{attack}")])
@@ -99,7 +98,7 @@ fn check(platform: &str, attack: &str, wanted: &[&str]) -> Result<()> {
         bail!("{status}: {printed:#?} instead of {expected:#?}; {complaints}");
     }
     drop(child);
-    before.is_back(&WORDS)
+    before.is_back(GUEST)
 }
 
 /// Tells the attacker what it needs to know, and hears what it says until the end.

@@ -13,8 +13,6 @@ use tests::host::{self, Host};
 
 const GUEST: &str = env!("CARGO_BIN_EXE_guest");
 const TIMEOUT: Duration = Duration::from_secs(600);
-/// Whose processes are ours.
-const WORDS: [&str; 2] = ["runsc", "guest"];
 /// How many more descriptors or stubs a sentry may have in the second half of a steady load than it had
 /// in the first: what just comes or goes when somebody looks.
 const SLACK: usize = 8;
@@ -44,7 +42,7 @@ fn main() {
 }
 
 fn check(platform: &str, load: &str, wanted: &str, is_steady: bool) -> Result<()> {
-    let before = Host::now(&WORDS)?;
+    let before = Host::now(GUEST)?;
     let mut command = Command::new(tests::runsc()?);
     command.arg(format!("--platform={platform}")).args(["do", "--quiet", "--"]);
     command.arg(GUEST).arg(format!("stress/load/{load}"));
@@ -69,7 +67,7 @@ fn check(platform: &str, load: &str, wanted: &str, is_steady: bool) -> Result<()
     if is_steady {
         stays(&samples)?;
     }
-    before.is_back(&WORDS)
+    before.is_back(GUEST)
 }
 
 /// Descriptors and stubs of a sandbox's sentry now.
