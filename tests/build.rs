@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Finds the conformance cases: each `pub fn name()` of `conformance/guest/<family>/<call>.rs`.
+//! Finds the conformance cases: each `pub fn name()` of `conformance/guest/<family>/<call>.rs`; and the
+//! contract's: each `pub fn name(bed: &mut Bed)` of `oci/cases/<part>.rs`.
 //!
 //! Functions whose names start with `child_` are no cases: cases re-exec themselves into them.
 
@@ -31,6 +32,24 @@ fn main() -> Result<(), Box<dyn Error>> {
          pub(crate) const CHILDREN: &[(&str, fn())] = &[\n{children}];\n"
     );
     fs::write(Path::new(&env::var("OUT_DIR")?).join("registry.rs"), text)?;
+    contract()
+}
+
+/// The cases of the OCI contract.
+fn contract() -> Result<(), Box<dyn Error>> {
+    let folder = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("oci/cases");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let (mut modules, mut cases) = (String::new(), String::new());
+    for (part, file) in entries(&folder)? {
+        writeln!(modules, "#[path = {file:?}] mod {part};")?;
+        for line in fs::read_to_string(&file)?.lines() {
+            let Some(rest) = line.strip_prefix("pub fn ") else { continue };
+            let Some((name, _)) = rest.split_once("(bed: &mut Bed)") else { continue };
+            writeln!(cases, "(\"{part}/{name}\", {part}::{name} as Case),")?;
+        }
+    }
+    let text = format!("{modules}\nconst CASES: &[(&str, Case)] = &[\n{cases}];\n");
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("contract.rs"), text)?;
     Ok(())
 }
 

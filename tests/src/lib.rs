@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the suites have in common: where the binary under test lies, scripts, and places to run them in.
+//! What the suites have in common: where the binary under test lies, scripts, places to run them in, and
+//! a bed to try runtimes in.
 
 pub mod host;
 pub mod lab;
+pub mod oci;
 pub mod script;
 
 use std::path::PathBuf;
