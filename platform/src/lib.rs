@@ -167,6 +167,12 @@ pub trait AddressSpace: Send + Sync + fmt::Debug {
     /// Kills the stub process. Contexts in it report [`Exit::Died`]. Idempotent.
     fn kill(&self);
 
+    /// Has `lost` called, once and from another thread, when the stub has ended without having been told
+    /// to. Not on ptrace, where only the thread that traces a stub learns of its end.
+    fn watch(&self, lost: Box<dyn FnOnce() + Send>) {
+        drop(lost);
+    }
+
     /// The host's process number of the stub; for logs and for tests.
     fn host_pid(&self) -> i32;
 }

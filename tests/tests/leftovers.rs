@@ -30,7 +30,7 @@ const WORKERS: usize = 8;
 const PER_WORKER: (usize, usize) = (3, 63);
 const DEATHS: (usize, usize) = (10, 500);
 /// Every how many host calls a command is killed.
-const STEP: (usize, usize) = (41, 1);
+const STEP: (usize, usize) = (9, 1);
 
 fn size((sample, full): (usize, usize)) -> usize {
     if std::env::var("LEFTOVERS").is_ok_and(|it| it == "full") { full } else { sample }
@@ -226,19 +226,21 @@ fn deaths(bed: &mut Bed, kind: &str) -> Result<()> {
     let mut random = Random(u64::try_from(seed & u128::from(u64::MAX)).unwrap_or(1) | 1);
     let count = size(DEATHS);
     for index in 0..count {
-        // Busy with short-lived processes, busy with itself, asleep.
-        match random.below(3) {
-            0 => bed.shell("while :; do /bin/true; done"),
+        // Asleep, busy with itself, busy with short-lived processes.
+        match random.below(if kind == "stub" { 2 } else { 3 }) {
             1 => bed.shell("while :; do :; done"),
+            2 => bed.shell("while :; do /bin/true; done"),
             _ => bed.set("/process/args", json!(["sleep", "1000"])),
         }
         let death = |bed: &mut Bed, random: &mut Random| -> Result<()> {
             let pid = bed.started()?;
             std::thread::sleep(Duration::from_micros(random.below(30_000)));
             let victims = find(pid, kind)?;
-            let victim = victims[usize::try_from(random.below(victims.len() as u64))?];
-            // A stub of a process that has just ended may be gone.
-            if kill(Pid::from_raw(victim), Signal::SIGKILL).is_err() {
+            let which = usize::try_from(random.below(victims.len() as u64))?;
+            kill(Pid::from_raw(victims[which]), Signal::SIGKILL)?;
+            if kind == "stub" && which > 1 {
+                // After the zygote and the program's own there is one that nobody has used yet.
+                bed.ok(&["exec", ID, "echo", "on"])?.is(0, "on\n")?;
                 bed.ok(&["delete", "--force", ID])?;
                 return bed.nothing_is_left();
             }
@@ -270,7 +272,11 @@ fn find(monitor: i32, kind: &str) -> Result<Vec<i32>> {
         "monitor" => vec![monitor],
         "sentry" => vec![sentry],
         "gofer" => all.into_iter().filter(|pid| role(pid, "gofer")).collect(),
-        _ => host::children(sentry),
+        _ => {
+            let mut stubs = host::children(sentry);
+            stubs.sort_unstable();
+            stubs
+        }
     };
     ensure!(!found.is_empty(), "no {kind}");
     Ok(found)

@@ -21,7 +21,7 @@ use super::{
     subprocess::{Pending, Registry, Subprocess, Thread, op},
 };
 use crate::{
-    Error,
+    AddressSpace, Error,
     host::{
         cpu,
         place::{self, Place},
@@ -101,8 +101,21 @@ struct Zygote {
 }
 
 impl Zygote {
-    /// A fresh stub; and the next one is begun.
+    /// A fresh stub.
     fn take(&mut self) -> Result<(Arc<Subprocess>, Arc<Thread>), Error> {
+        match self.take_next() {
+            // It was killed while it waited for its turn.
+            Ok((process, _)) if process.status().is_some() => self.take_next(),
+            Err(error) => {
+                tracing::debug!(%error, "another stub is tried");
+                self.take_next()
+            }
+            taken => taken,
+        }
+    }
+
+    /// The stub that was begun; and the next one is begun.
+    fn take_next(&mut self) -> Result<(Arc<Subprocess>, Arc<Thread>), Error> {
         let pending = match self.next.take() {
             Some(pending) => pending,
             None => self.begin()?,
@@ -196,6 +209,11 @@ impl Pool {
         let process = Arc::new(Subprocess::new(&fixed, pid, socket, 0));
         process.add(&thread);
         fixed.registry.register(pid, &process)?;
+        // Without it no program can be started any more.
+        process.watch(Box::new(|| {
+            tracing::error!("the zygote was killed: the sandbox ends");
+            std::process::abort();
+        }));
         thread.await_birth(0)?;
         confine(&thread, &fixed, pid, text_len)?;
         let state = Arc::new(StateLayout::of(&thread.channel, Frame::of(&thread.channel)?)?);

@@ -3,8 +3,12 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -224,7 +228,20 @@ pub(crate) struct Subprocess {
     pub(crate) operations: Mutex<()>,
     /// How it ended, if it did. Whoever uses the process number holds this for reading.
     ended: RwLock<Option<i32>>,
+    /// It was told to end.
+    is_told: AtomicBool,
+    watchers: Mutex<Watchers>,
     threads: Mutex<Threads>,
+}
+
+/// Who wants to know of a stub that was lost.
+#[derive(Default)]
+struct Watchers(Vec<Box<dyn FnOnce() + Send>>);
+
+impl fmt::Debug for Watchers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watchers").field(&self.0.len()).finish()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -245,6 +262,8 @@ impl Subprocess {
             stub_socket,
             operations: Mutex::new(()),
             ended: RwLock::new(None),
+            is_told: AtomicBool::new(false),
+            watchers: Mutex::default(),
             threads: Mutex::new(Threads::default()),
         }
     }
@@ -304,6 +323,12 @@ impl Subprocess {
         for thread in &self.threads.lock().all {
             if let Some(thread) = thread.upgrade() {
                 wake::mark_dead(thread.channel.turn());
+            }
+        }
+        if !self.is_told.load(Ordering::SeqCst) {
+            let watchers = std::mem::take(&mut *self.watchers.lock());
+            for lost in watchers.0 {
+                lost();
             }
         }
     }
@@ -500,7 +525,16 @@ impl AddressSpace for Subprocess {
         done
     }
 
+    fn watch(&self, lost: Box<dyn FnOnce() + Send>) {
+        self.watchers.lock().0.push(lost);
+        // It may have ended before: whoever finds the watcher calls it.
+        if self.status().is_some() {
+            self.end(|| 0);
+        }
+    }
+
     fn kill(&self) {
+        self.is_told.store(true, Ordering::SeqCst);
         let ended = self.ended.read();
         if ended.is_none()
             && let Err(error) = sys::kill(self.pid, libc::SIGKILL)

@@ -87,6 +87,7 @@ impl Current {
             return stop;
         }
         self.adopt(loaded, is_secure);
+        self.watch_stub();
         self.trace_exec(old_tid);
         self.registers.rax = 0;
         Stop::Reloaded

@@ -16,6 +16,7 @@ const TRAP_FLAG: u64 = 0x100;
 pub(crate) fn run(mut cx: Current) {
     calling::set(Some(Arc::clone(&cx.task)));
     signalfd::set_reader(Some(Arc::clone(&cx.task) as Arc<dyn signalfd::Reader>));
+    cx.watch_stub();
     let status = loop {
         if let Some(status) = cx.settle() {
             break status;
@@ -72,6 +73,25 @@ impl Current {
         task.user_ns.fetch_add(self.left_guest.saturating_sub(entered), Ordering::Relaxed);
         task.in_guest.store(false, Ordering::SeqCst);
         exit
+    }
+
+    /// Has the process end when its stub is lost, also while no thread of it runs guest code.
+    pub(super) fn watch_stub(&self) {
+        let (tid, pid) = (self.task.tid(), self.task.pid());
+        if tid != pid {
+            // The leader has seen to it.
+            return;
+        }
+        let (task, stub) = (Arc::downgrade(&self.task), self.context.space().host_pid());
+        self.context.space().watch(Box::new(move || {
+            // Since then it may have become another program, with a stub of its own.
+            if let Some(task) = task.upgrade()
+                && task.mm().is_none_or(|mm| mm.space().host_pid() == stub)
+            {
+                tracing::warn!(pid, stub, "a stub was killed");
+                task.group().kill();
+            }
+        }));
     }
 
     /// The stub is gone: so is the process, as if the out-of-memory killer had come.
