@@ -74,7 +74,7 @@ fn mistakes_are_named_in_one_line() {
     fails(&["--network=host", "do", "true"], 128, "--network=host: not supported yet");
     fails(&["--strace-syscalls=nope", "list"], 1, "called 'nope'");
     fails(&["--overlay2=nonsense", "list"], 1, "invalid value \"nonsense\" for flag -overlay2");
-    fails(&["--log=/no/such/dir/log", "list"], 1, "/no/such/dir/log: No such file or directory");
+    fails(&["--log=/no/such/dir/log", "list"], 1, "/no/such/dir/log: no such file or directory");
     fails(&["do"], 128, "do: 0 arguments");
     fails(&["do", "--cwd=/no/such", "--root=/no/such", "true"], 128, "--root /no/such");
     fails(&["do", "--volume=/no/such", "true"], 128, "--volume /no/such");
@@ -176,7 +176,7 @@ fn bundles_that_cannot_be_run_are_refused_by_name() {
         assert!(errors(&output).contains(says), "{says}: {}", errors(&output));
         assert_eq!(text(&run_in(bundle, &[&root, "list", "-q"])), "", "{says}: left behind");
     };
-    fails(&|_| (), "/rootfs: No such file or directory");
+    fails(&|_| (), "/rootfs: no such file or directory");
     fs::create_dir(bundle.join("rootfs")).unwrap();
     fails(&|spec| spec["root"]["path"] = "/none".into(), "root.path /none");
     fails(&|spec| spec["process"]["args"] = Value::Array(Vec::new()), "args must not be empty");
@@ -194,9 +194,9 @@ fn bundles_that_cannot_be_run_are_refused_by_name() {
     assert!(errors(&output).contains("config.json: key must be a string"), "{output:?}");
     fs::remove_file(bundle.join("config.json")).unwrap();
     let output = run_in(bundle, &[&root, "run", "c1"]);
-    assert!(errors(&output).contains("config.json: No such file"), "{output:?}");
+    assert!(errors(&output).contains("config.json: no such file"), "{output:?}");
     let output = run_in(bundle, &[&root, "run", "a/b"]);
-    assert!(errors(&output).contains("invalid container id"), "{output:?}");
+    assert!(errors(&output).contains("invalid container ID format"), "{output:?}");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_terminal_needs_a_socket_when_detached() {
     run_in(bundle, &["spec"]);
     let output = run_in(bundle, &[&root, "create", "c1"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(errors(&output).contains("console-socket"), "{output:?}");
+    assert!(errors(&output).contains("console socket"), "{output:?}");
     assert_eq!(text(&run_in(bundle, &[&root, "list", "-q"])), "");
 }
 

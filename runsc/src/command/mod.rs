@@ -117,6 +117,26 @@ pub(crate) fn print(text: &str) -> u8 {
     }
 }
 
+/// The host's errors as engines look for them: in lower case, without a number.
+fn as_runc_says(mut text: String) -> String {
+    const MARK: &str = " (os error ";
+    let mut from = 0;
+    while let Some(at) = text.get(from..).and_then(|rest| rest.find(MARK)) {
+        let (start, end) = (from + at, from + at + MARK.len());
+        let digits = text.get(end..).and_then(|rest| rest.split(')').next()).unwrap_or_default();
+        from = end;
+        let Ok(number) = digits.parse::<i32>() else { continue };
+        let full = io::Error::from_raw_os_error(number).to_string();
+        let words = full.strip_suffix(&format!("{MARK}{number})")).unwrap_or_default();
+        if !words.is_empty() && text.get(..start).is_some_and(|before| before.ends_with(words)) {
+            let plain = words.to_lowercase();
+            from = start - words.len() + plain.len();
+            text.replace_range(start - words.len()..end + digits.len() + 1, &plain);
+        }
+    }
+    text
+}
+
 /// Says why, once: on standard error, and in the log that an engine reads.
 fn fail(error: &dyn Error, code: u8) -> u8 {
     let mut text = error.to_string();
@@ -129,9 +149,33 @@ fn fail(error: &dyn Error, code: u8) -> u8 {
         }
         cause = next.source();
     }
+    let text = as_runc_says(text);
     let text: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
     tracing::error!("{text}");
     // Standard error may be closed.
     let _ = writeln!(io::stderr(), "runsc: {text}");
     code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_host_are_said_as_runc_says_them() {
+        for (text, said) in [
+            (
+                "open /x: No such file or directory (os error 2)",
+                "open /x: no such file or directory",
+            ),
+            (
+                "a (os error 2): Permission denied (os error 13): b",
+                "a (os error 2): permission denied: b",
+            ),
+            ("x (os error 99999): (os error 2", "x (os error 99999): (os error 2"),
+            ("ü (os error ü)", "ü (os error ü)"),
+        ] {
+            assert_eq!(as_runc_says(text.into()), said);
+        }
+    }
 }

@@ -18,12 +18,12 @@ use crate::{sandbox::console, sys};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StdioError {
     /// A detached container with a terminal has nobody to give the terminal to.
-    #[error(
-        "process.terminal: cannot allocate a terminal for a detached container without --console-socket"
-    )]
+    #[error("cannot allocate tty if runsc will detach without setting console socket")]
     NoSocket,
     /// A socket was given, and there is no terminal to send.
-    #[error("--console-socket: process.terminal is false")]
+    #[error(
+        "cannot use console socket if runsc will not allocate a tty: process.terminal is false"
+    )]
     NoTerminal,
     /// The socket cannot be reached.
     #[error("--console-socket {path}: {source}")]
