@@ -23,7 +23,7 @@ fn detached(bed: &mut Bed, command: &[&str]) -> Result<i32> {
     let args = [&["exec", "--detach", "--pid-file", &pid_file, ID], command].concat();
     let command = bed.command(&args);
     let ended = bed.finish_into_files(command, "exec-out", "exec-err")?;
-    ensure!(ended.code == 0 && ended.log.is_empty(), "{ended:?}");
+    ensure!(ended.code == 0 && ended.last_error().is_none(), "{ended:?}");
     let text = fs::read_to_string(&pid_file)?;
     text.parse().with_context(|| format!("the pid file holds {text:?}"))
 }
