@@ -27,6 +27,7 @@ pub mod limits;
 pub mod memfd;
 pub mod mm;
 pub mod mount;
+pub mod mq;
 pub mod msg;
 pub mod namespace;
 pub mod open;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! System V message queues. POSIX's are planned.
+//! System V message queues.
 
 use std::sync::Arc;
 

@@ -271,6 +271,9 @@ fn select_until(
     Ok(count)
 }
 
+/// personality(2): what is left of a timeout is not told (`poll_select_finish`).
+const STICKY_TIMEOUTS: u32 = 0x400_0000;
+
 /// select(2)
 pub fn select(
     cx: &mut Current,
@@ -292,6 +295,8 @@ pub fn select(
     let time = Timeout::after(duration);
     let result = select_until(cx, nfds, [readfds, writefds, exceptfds], time.deadline);
     let was_told = match timeout.nullable() {
+        // Some old programs expect it to stay.
+        Some(_) if cx.group().personality() & STICKY_TIMEOUTS != 0 => Ok(()),
         Some(timeout) => {
             let left = time.left();
             let left = Timeval {

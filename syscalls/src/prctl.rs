@@ -105,8 +105,9 @@ pub fn prctl(
         PR_GET_SECUREBITS => return Ok(u64::from(cx.creds().securebits)),
         PR_SET_SECUREBITS => set_securebits(cx, arg2)?,
         PR_SET_TIMERSLACK => {
-            let slack = if arg2 == 0 { 50_000 } else { arg2 };
-            cx.task().update_facts(|facts| facts.timer_slack = slack);
+            cx.task().update_facts(|facts| {
+                facts.timer_slack = if arg2 == 0 { facts.default_timer_slack } else { arg2 };
+            });
         }
         PR_GET_TIMERSLACK => return Ok(cx.task().facts().timer_slack),
         PR_TASK_PERF_EVENTS_DISABLE | PR_TASK_PERF_EVENTS_ENABLE => {}

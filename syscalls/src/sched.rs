@@ -313,10 +313,44 @@ pub fn sched_setattr(cx: &mut Current, pid: Pid, attr: UserIn<SchedAttr>, flags:
     let policy = i32::try_from(attr.sched_policy).map_err(|_| Errno::EINVAL)?;
     let task = find(cx, pid)?;
     let policy = if flags.contains(SchedFlags::KEEP_POLICY) { task.facts().policy } else { policy };
+    if policy == SCHED_DEADLINE {
+        return Ok(set_deadline(cx, &task, &attr, flags)?);
+    }
     let priority = i32::try_from(attr.sched_priority).map_err(|_| Errno::EINVAL)?;
     let nice = (!is_realtime(policy)?).then(|| attr.sched_nice.clamp(-20, 19));
     let resets = flags.contains(SchedFlags::RESET_ON_FORK);
     Ok(set_policy(cx, &task, policy, priority, nice, resets)?)
+}
+
+/// `SCHED_DEADLINE`, stored only. The checks are `__checkparam_dl`'s.
+fn set_deadline(
+    cx: &Current,
+    task: &Task,
+    attr: &SchedAttr,
+    flags: SchedFlags,
+) -> Result<(), Errno> {
+    /// The shortest runtime, and the bounds of a period, in nanoseconds.
+    const SHORTEST: u64 = 1 << 10;
+    const PERIODS: std::ops::RangeInclusive<u64> = 100_000..=4_194_304_000;
+    let (runtime, deadline) = (attr.sched_runtime, attr.sched_deadline);
+    let period = if attr.sched_period == 0 { deadline } else { attr.sched_period };
+    let is_sound = attr.sched_priority == 0
+        && runtime >= SHORTEST
+        && runtime <= deadline
+        && deadline <= period
+        && PERIODS.contains(&period);
+    if !is_sound {
+        return Err(Errno::EINVAL);
+    }
+    if !cx.creds().has(Capabilities::SYS_NICE) {
+        return Err(Errno::EPERM);
+    }
+    task.update_facts(|facts| {
+        (facts.policy, facts.priority) = (SCHED_DEADLINE, 0);
+        facts.deadline = [runtime, deadline, period];
+        facts.resets_on_fork = flags.contains(SchedFlags::RESET_ON_FORK);
+    });
+    Ok(())
 }
 
 /// sched_getattr(2)
@@ -339,7 +373,12 @@ pub fn sched_getattr(
     let facts = find(cx, pid)?.facts();
     let known = size.min(size_of::<SchedAttr>());
     let resets = if facts.resets_on_fork { SchedFlags::RESET_ON_FORK.bits() } else { 0 };
+    let [sched_runtime, sched_deadline, sched_period] =
+        if facts.policy == SCHED_DEADLINE { facts.deadline } else { [0; 3] };
     let told = SchedAttr {
+        sched_runtime,
+        sched_deadline,
+        sched_period,
         size: u32::try_from(known).unwrap_or(0),
         sched_policy: facts.policy.cast_unsigned(),
         sched_flags: resets,
@@ -386,6 +425,10 @@ pub fn ioprio_set(cx: &mut Current, which: i32, who: i32, ioprio: i32) -> SysRes
 /// ioprio_get(2)
 pub fn ioprio_get(cx: &mut Current, which: i32, who: i32) -> SysResult<i32> {
     let tasks = io_chosen(cx, which, who)?;
+    // Of one task, as it was set, so that what was never set can be told.
+    if which == IOPRIO_WHO_PROCESS {
+        return Ok(tasks.first().map_or(0, |task| task.facts().io_priority));
+    }
     let best = tasks.iter().map(|task| task.facts().io_priority).filter(|value| *value != 0).min();
     // What was never set counts as best effort in the middle.
     Ok(best.unwrap_or(2 << IOPRIO_CLASS_SHIFT | 4))

@@ -287,12 +287,12 @@ macro_rules! with_table {
                 [69 / 189] msgsnd in msg (msqid: i32, msgp: UserIn<i64>, msgsz: usize, msgflg: i32) Full;
                 [70 / 188] msgrcv in msg (msqid: i32, msgp: UserOut<i64>, msgsz: usize, msgtyp: i64, msgflg: i32) Full;
                 [71 / 187] msgctl in msg (msqid: i32, cmd: IpcCommand, buf: UserInOut<Msqid64Ds>) Full;
-                [240 / 180] mq_open in msg (name: UserCStr, oflag: OpenFlags, mode: Mode, attr: UserIn<MqAttr>) Planned;
-                [241 / 181] mq_unlink in msg (name: UserCStr) Planned;
-                [242 / 182] mq_timedsend in msg (mqdes: Fd, msg_ptr: UserIn<u8>, msg_len: usize, msg_prio: u32, abs_timeout: UserIn<Timespec>) Planned;
-                [243 / 183] mq_timedreceive in msg (mqdes: Fd, msg_ptr: UserOut<u8>, msg_len: usize, msg_prio: UserOut<u32>, abs_timeout: UserIn<Timespec>) Planned;
-                [244 / 184] mq_notify in msg (mqdes: Fd, sevp: UserIn<SigEvent>) Planned;
-                [245 / 185] mq_getsetattr in msg (mqdes: Fd, newattr: UserIn<MqAttr>, oldattr: UserOut<MqAttr>) Planned;
+                [240 / 180] mq_open in mq (name: UserCStr, oflag: OpenFlags, mode: Mode, attr: UserIn<MqAttr>) Full;
+                [241 / 181] mq_unlink in mq (name: UserCStr) Full;
+                [242 / 182] mq_timedsend in mq (mqdes: Fd, msg_ptr: UserIn<u8>, msg_len: usize, msg_prio: u32, abs_timeout: UserIn<Timespec>) Full;
+                [243 / 183] mq_timedreceive in mq (mqdes: Fd, msg_ptr: UserOut<u8>, msg_len: usize, msg_prio: UserOut<u32>, abs_timeout: UserIn<Timespec>) Full;
+                [244 / 184] mq_notify in mq (mqdes: Fd, sevp: UserIn<SigEvent>) Partial("no SIGEV_THREAD");
+                [245 / 185] mq_getsetattr in mq (mqdes: Fd, newattr: UserIn<MqAttr>, oldattr: UserOut<MqAttr>) Full;
 
                 // tasks born, changed, awaited, gone
                 [56 / 220] clone in task (flags: CloneFlags, stack: UserAddr, parent_tid: UserOut<i32>, child_tid: UserOut<i32>, tls: u64) Partial("of namespaces only UTS and mount");
@@ -367,7 +367,7 @@ macro_rules! with_table {
                 [159 / 171] adjtimex in time (buf: UserInOut<Timex>) Partial("tells, does not change");
                 [164 / 170] settimeofday in time (tv: UserIn<Timeval>, tz: UserIn<Timezone>) Partial("the clock is the host's: EPERM");
                 [201 / -] time in time (tloc: UserOut<i64>) Full;
-                [222 / 107] timer_create in time (clockid: ClockId, sevp: UserIn<SigEvent>, timerid: UserOut<i32>) Partial("not on CPU clocks");
+                [222 / 107] timer_create in time (clockid: ClockId, sevp: UserIn<SigEvent>, timerid: UserOut<i32>) Full;
                 [223 / 110] timer_settime in time (timerid: TimerId, flags: TimerFlags, new_value: UserIn<Itimerspec>, old_value: UserOut<Itimerspec>) Full;
                 [224 / 108] timer_gettime in time (timerid: TimerId, curr_value: UserOut<Itimerspec>) Full;
                 [225 / 109] timer_getoverrun in time (timerid: TimerId) Full;
@@ -375,7 +375,7 @@ macro_rules! with_table {
                 [227 / 112] clock_settime in time (clockid: ClockId, tp: UserIn<Timespec>) Partial("the clock is the host's: EPERM");
                 [228 / 113] clock_gettime in time (clockid: ClockId, tp: UserOut<Timespec>) Full;
                 [229 / 114] clock_getres in time (clockid: ClockId, res: UserOut<Timespec>) Full;
-                [230 / 115] clock_nanosleep in time (clockid: ClockId, flags: TimerFlags, req: UserIn<Timespec>, rem: UserOut<Timespec>) Partial("not on CPU clocks");
+                [230 / 115] clock_nanosleep in time (clockid: ClockId, flags: TimerFlags, req: UserIn<Timespec>, rem: UserOut<Timespec>) Full;
                 [305 / 266] clock_adjtime in time (clockid: ClockId, buf: UserInOut<Timex>) Partial("tells, does not change");
 
                 // scheduling

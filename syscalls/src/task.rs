@@ -305,8 +305,13 @@ pub fn kcmp(
         KCMP_VM => same(A::as_ptr(&ra.mm).cast(), A::as_ptr(&rb.mm).cast()),
         KCMP_FILES => same(A::as_ptr(&ra.fds).cast(), A::as_ptr(&rb.fds).cast()),
         KCMP_FS => same(A::as_ptr(&ra.fs).cast(), A::as_ptr(&rb.fs).cast()),
-        KCMP_SIGHAND => same(A::as_ptr(a.group()).cast(), A::as_ptr(b.group()).cast()),
-        KCMP_IO | KCMP_SYSVSEM => same(A::as_ptr(a.group()).cast(), A::as_ptr(b.group()).cast()),
+        KCMP_SIGHAND => order(a.group().handlers_id(), b.group().handlers_id()),
+        KCMP_IO | KCMP_SYSVSEM => {
+            let index = usize::from(kind.0 == KCMP_SYSVSEM);
+            let token =
+                |all: &[A<()>; 2]| all.get(index).map_or(0, |token| A::as_ptr(token).addr());
+            order(token(&ra.tokens), token(&rb.tokens))
+        }
         _ => return Err(Errno::EINVAL.into()),
     })
 }

@@ -14,7 +14,7 @@ use abi::{
 };
 use sentry::{
     kernel::{OrRestart, Restart, Stop, SysResult},
-    task::{Current, Notify},
+    task::{CpuClock, Current, Notify, TimerClock},
     time::{Clock, Setting, instant_after, nanos_of, timespec_of_nanos},
     wait::Cut,
 };
@@ -68,6 +68,22 @@ fn read_clock(cx: &Current, reading: &Reading) -> Result<u64, Errno> {
             let task = cx.kernel().tasks().task(*tid).ok_or(Errno::EINVAL)?;
             let (user, system) = task.cpu_time();
             Ok(user + system)
+        }
+    }
+}
+
+/// A clock that ticks while somebody runs, to wait for.
+fn cpu_clock(cx: &Current, reading: &Reading) -> Result<CpuClock, Errno> {
+    let tasks = cx.kernel().tasks();
+    match reading {
+        Reading::Global(_) => Err(Errno::EINVAL),
+        Reading::Process(pid) => {
+            let process = tasks.process(*pid).ok_or(Errno::EINVAL)?;
+            Ok(CpuClock::Process(Arc::downgrade(&process.group)))
+        }
+        Reading::Thread(tid) => {
+            let task = tasks.task(*tid).ok_or(Errno::EINVAL)?;
+            Ok(CpuClock::Thread(Arc::downgrade(&task)))
         }
     }
 }
@@ -178,8 +194,15 @@ pub fn clock_nanosleep(
         Reading::Thread(tid) if tid == cx.task().tid() && clockid.0 != CLOCK_THREAD_CPUTIME_ID => {
             return Err(Errno::EINVAL.into());
         }
-        // DIFFERS: sleeping on CPU clocks would need a clock that ticks while others run.
-        Reading::Process(_) | Reading::Thread(_) => return Err(Errno::EOPNOTSUPP.into()),
+        Reading::Thread(tid) if tid == cx.task().tid() => return Err(Errno::EOPNOTSUPP.into()),
+        cpu => {
+            let clock = cpu_clock(cx, &cpu)?;
+            let nanos = nanos_of(cx.read(req)?)?;
+            let is_absolute = flags.contains(TimerFlags::ABSTIME);
+            let base = if is_absolute { 0 } else { clock.now().unwrap_or(0) };
+            let rem = if is_absolute { None } else { rem.nullable() };
+            return sleep_on(cx, clock, base.saturating_add(nanos), rem);
+        }
     };
     let nanos = nanos_of(cx.read(req)?)?;
     if flags.contains(TimerFlags::ABSTIME) {
@@ -187,6 +210,34 @@ pub fn clock_nanosleep(
         return cx.sleep_until(Some(until)).or_restart(Restart::IfNoHandler);
     }
     sleep_for(cx, clock, nanos, rem)
+}
+
+/// Sleeps until a CPU clock shows `target`. Nobody tells when: it is looked at again at the earliest time
+/// that could be it.
+fn sleep_on(
+    cx: &mut Current,
+    clock: CpuClock,
+    target: u64,
+    rem: Option<UserOut<Timespec>>,
+) -> SysResult {
+    const SHORTEST_LOOK: u64 = 4_000_000;
+    loop {
+        let Some(left) = clock.now().and_then(|now| target.checked_sub(now)).filter(|n| *n > 0)
+        else {
+            return Ok(());
+        };
+        match cx.sleep_until(Some(instant_after(left.max(SHORTEST_LOOK)))) {
+            Ok(()) => {}
+            Err(Cut::Failed(errno)) => return Err(errno.into()),
+            Err(Cut::Interrupted) => {
+                if let Some(to) = rem {
+                    cx.write(to, &timespec_of_nanos(left))?;
+                }
+                cx.set_restart_block(move |cx| sleep_on(cx, clock, target, rem).map(|()| 0));
+                return Err(Stop::Restart(Restart::WithBlock));
+            }
+        }
+    }
 }
 
 /// Sleeps, and goes on with what is left when only stopped and continued.
@@ -318,10 +369,9 @@ pub fn timer_create(
     let clock = match find_clock(cx, clockid)? {
         Reading::Global(
             clock @ (Clock::Realtime | Clock::Monotonic | Clock::Boottime | Clock::Tai),
-        ) => clock,
+        ) => TimerClock::Global(clock),
         Reading::Global(_) => return Err(Errno::EOPNOTSUPP.into()),
-        // DIFFERS: timers on CPU clocks would need a clock that ticks with them; setitimer(2) has them.
-        Reading::Process(_) | Reading::Thread(_) => return Err(Errno::EOPNOTSUPP.into()),
+        cpu => TimerClock::Cpu(cpu_clock(cx, &cpu)?),
     };
     let notify = match sevp.nullable() {
         None => Notify::Process(Signal::SIGALRM, None),

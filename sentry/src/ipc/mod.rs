@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! System V IPC (sysvipc(7)): shared memory, semaphores, message queues.
+//! System V IPC (sysvipc(7)): shared memory, semaphores, message queues; and POSIX message queues.
 //!
 //! * **The types to know.** An [`IpcNamespace`] holds the three tables; a [`registry::Registry`] is one:
 //!   objects by id and by key, with their permissions.
@@ -7,6 +7,7 @@
 //!   waits on an object that is removed hears of it (`EIDRM`).
 //! * **Lock level.** `IpcTable`, one per table. Guest memory is read before it and written after it.
 
+pub mod mq;
 pub mod msg;
 pub mod registry;
 pub mod sem;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use crate::{creds::Credentials, time::Clock};
 
-/// ipc_namespaces(7), as far as System V goes.
+/// ipc_namespaces(7).
 #[derive(Debug, Default)]
 pub struct IpcNamespace {
     /// Shared memory.
@@ -28,6 +29,8 @@ pub struct IpcNamespace {
     pub sem: sem::SemaphoreTable,
     /// Message queues.
     pub msg: msg::QueueTable,
+    /// POSIX's.
+    pub mq: mq::Queues,
 }
 
 impl IpcNamespace {

@@ -9,7 +9,9 @@ use super::{Kernel, cgroup::Group, jobs::Jobs, view::System};
 use crate::{
     creds::Credentials,
     fs::{cgroup, dev, devpts, proc, sys, tmpfs},
-    vfs::Filesystem,
+    ipc::mq,
+    task::calling,
+    vfs::{FileOps, Filesystem, Inode, Mount, MountOptions},
 };
 
 /// Names in the order of `/proc/filesystems`, and whether they want a device.
@@ -37,7 +39,7 @@ impl Kernel {
             b"tmpfs" | b"ramfs" => {
                 Ok(tmpfs::Tmpfs::new(tmpfs::Options::parse(data, creds.fsuid, creds.fsgid)?))
             }
-            b"mqueue" => Ok(tmpfs::Tmpfs::named("mqueue", tmpfs::Options::default())),
+            b"mqueue" => Ok(Arc::clone(self.message_queues().filesystem())),
             b"proc" => Ok(proc::new(Arc::new(System(self.weak())))),
             b"sysfs" => Ok(sys::new(self.limits().cpus)),
             // A group of version 1 has version 2's files, too: there is one hierarchy inside.
@@ -76,8 +78,32 @@ impl Kernel {
         }
     }
 
+    /// What mq_open(2) looks in. One file system, however often it is mounted.
+    pub fn message_queues(&self) -> Arc<Mount> {
+        self.ipc().mq.mount(|| {
+            let options = tmpfs::Options { mode: 0o1777, ..tmpfs::Options::default() };
+            let filesystem = tmpfs::Tmpfs::with_opener("mqueue", options, open_queue);
+            Mount::new(filesystem, b"mqueue", MountOptions::empty())
+        })
+    }
+
     /// A new instance of devpts: what [`Kernel::new_filesystem`] mounts, for those who want its masters.
     pub fn new_devpts(&self, options: devpts::Options) -> Arc<devpts::Devpts> {
         devpts::Devpts::new(Arc::new(Jobs(self.weak())), options)
     }
+}
+
+/// A queue that is opened, or made, by its name in a mounted file system.
+fn open_queue(inode: &Arc<dyn Inode>, creds: &Credentials) -> Result<Box<dyn FileOps>, Errno> {
+    let queue = match mq::queue_of(inode) {
+        Some(queue) => queue,
+        None => {
+            let task = calling::task().ok_or(Errno::ENXIO)?;
+            let kernel = task.kernel().ok_or(Errno::ENXIO)?;
+            let queue = kernel.ipc().mq.make(mq::Size::default(), task.queue_maker(creds))?;
+            inode.common().set_endpoint(Some(Arc::clone(&queue) as _));
+            queue
+        }
+    };
+    Ok(Box::new(mq::QueueFile::new(queue)))
 }

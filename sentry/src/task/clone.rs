@@ -11,8 +11,11 @@ use std::{
 };
 
 use abi::{
-    Errno, UserAddr, UserOut, cred::Capabilities, ptrace::PTRACE_EVENT_VFORK_DONE,
-    resource::RLIMIT_NPROC, sched::CloneFlags,
+    Errno, UserAddr, UserOut,
+    cred::Capabilities,
+    ptrace::PTRACE_EVENT_VFORK_DONE,
+    resource::RLIMIT_NPROC,
+    sched::{CloneFlags, SCHED_DEADLINE},
 };
 use arc_swap::ArcSwap;
 use platform::Context;
@@ -94,6 +97,7 @@ impl Current {
         if flags.contains(CloneFlags::NEWNS) {
             resources.fork_mounts();
         }
+        resources.tokens = self.hand_on_tokens(flags);
         let mut registers = self.registers;
         registers.rax = 0;
         if request.stack != 0 {
@@ -106,6 +110,10 @@ impl Current {
         let mut facts = self.task.facts();
         facts.parent_death_signal = 0;
         facts.robust_list = 0;
+        facts.default_timer_slack = facts.timer_slack;
+        if facts.policy == SCHED_DEADLINE && !facts.resets_on_fork {
+            return Err(Errno::EAGAIN.into());
+        }
         let clears = flags.contains(CloneFlags::CHILD_CLEARTID);
         facts.clear_child_tid = if clears { request.child_tid.raw() } else { 0 };
         if facts.resets_on_fork {
@@ -185,16 +193,40 @@ impl Current {
         {
             return Err(Errno::EINVAL);
         }
+        let privileged =
+            F::NEWUTS | F::NEWNS | F::NEWIPC | F::NEWPID | F::NEWNET | F::NEWCGROUP | F::NEWTIME;
+        if flags.intersects(privileged)
+            && !flags.contains(F::NEWUSER)
+            && !self.creds().has(Capabilities::SYS_ADMIN)
+        {
+            return Err(Errno::EPERM);
+        }
         // DIFFERS: of the namespaces only UTS and mount ones can be made; a kernel built without the
         // others answers so.
         let absent = F::NEWIPC | F::NEWUSER | F::NEWPID | F::NEWNET | F::NEWCGROUP;
         if flags.intersects(absent | F::NEWTIME | F::INTO_CGROUP) {
             return Err(Errno::EINVAL);
         }
-        if flags.intersects(F::NEWUTS | F::NEWNS) && !self.creds().has(Capabilities::SYS_ADMIN) {
-            return Err(Errno::EPERM);
-        }
         Ok(())
+    }
+
+    /// The child's I/O context and semaphore adjustments: what is none yet is the same for everybody.
+    fn hand_on_tokens(&mut self, flags: CloneFlags) -> [Arc<()>; 2] {
+        let [mut io, mut undo] = self.resources.tokens.clone();
+        if !flags.contains(CloneFlags::IO) && self.task.facts().io_priority != 0 {
+            io = Arc::new(());
+        }
+        if !flags.contains(CloneFlags::SYSVSEM) {
+            undo = super::no_token();
+        } else if Arc::ptr_eq(&undo, &super::no_token()) {
+            undo = Arc::new(());
+            let own = Arc::clone(&undo);
+            let [_, slot] = &mut self.resources.tokens;
+            *slot = own;
+            let old = self.set_resources(|_| {});
+            drop(old);
+        }
+        [io, undo]
     }
 
     fn fork_memory(&mut self) -> Result<(Arc<MemoryManager>, Box<dyn Context>), Errno> {

@@ -11,6 +11,7 @@
 mod caller;
 pub mod calling;
 mod clone;
+mod cpu_alarm;
 pub mod current;
 mod deliver;
 mod exec;
@@ -23,6 +24,7 @@ mod job;
 mod pidfd;
 mod posix_timers;
 pub mod ptrace;
+mod queue_owner;
 mod rlimits;
 mod run;
 pub mod seccomp;
@@ -37,7 +39,7 @@ mod wait;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering},
     },
 };
@@ -47,13 +49,15 @@ use arc_swap::ArcSwap;
 use platform::Interrupter;
 
 pub use clone::CloneRequest;
+pub use cpu_alarm::CpuClock;
 pub use current::Current;
 pub use exec::ExecRequest;
 pub use exit::ExitWaiter;
 pub use fd_table::{FdEntry, FdTable, MAX_FDS};
 pub use fs_context::FsContext;
 pub use pidfd::{PidFd, open_process, pidfd_target};
-pub use posix_timers::Notify;
+pub use posix_timers::{Notify, TimerClock};
+pub use queue_owner::QueueOwner;
 pub use rlimits::Rlimits;
 pub use send::Sender;
 pub use spawn::Prepared;
@@ -85,6 +89,9 @@ pub struct Resources {
     pub uts: Arc<UtsNamespace>,
     /// Its mounts.
     pub mounts: Arc<MountNamespace>,
+    /// What stands for its I/O context (`CLONE_IO`) and for its semaphore adjustments (`CLONE_SYSVSEM`), which
+    /// kcmp(2) compares.
+    pub tokens: [Arc<()>; 2],
 }
 
 impl Resources {
@@ -95,6 +102,12 @@ impl Resources {
         self.fs.set_cwd(translate(&self.fs.cwd()));
         self.mounts = mounts;
     }
+}
+
+/// What stands for something that a task has not got (yet).
+pub(crate) fn no_token() -> Arc<()> {
+    static NONE: LazyLock<Arc<()>> = LazyLock::new(Arc::default);
+    Arc::clone(&NONE)
 }
 
 /// A task's own signals.
@@ -121,6 +134,8 @@ pub struct TaskFacts {
     pub policy: i32,
     /// Real-time priority, stored only.
     pub priority: i32,
+    /// `SCHED_DEADLINE`'s runtime, deadline and period, stored only.
+    pub deadline: [u64; 3],
     /// `SCHED_RESET_ON_FORK`.
     pub resets_on_fork: bool,
     /// ioprio_set(2), stored only.
@@ -129,6 +144,8 @@ pub struct TaskFacts {
     pub parent_death_signal: i32,
     /// prctl(2) `PR_SET_TIMERSLACK`, stored only.
     pub timer_slack: u64,
+    /// What it goes back to: what it was born with.
+    pub default_timer_slack: u64,
     /// set_robust_list(2).
     pub robust_list: u64,
     /// set_tid_address(2).
@@ -144,10 +161,12 @@ impl Default for TaskFacts {
             nice: 0,
             policy: 0,
             priority: 0,
+            deadline: [0; 3],
             resets_on_fork: false,
             io_priority: 0,
             parent_death_signal: 0,
             timer_slack: 50_000,
+            default_timer_slack: 50_000,
             robust_list: 0,
             clear_child_tid: 0,
             affinity: None,

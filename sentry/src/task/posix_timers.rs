@@ -11,7 +11,11 @@ use std::{
 
 use abi::{Errno, SigInfo, Signal, signal::SI_TIMER};
 
-use super::{Current, Task, ThreadGroup, send::Sender};
+use super::{
+    Current, Task, ThreadGroup,
+    cpu_alarm::{CpuAlarm, CpuClock},
+    send::Sender,
+};
 use crate::time::{Clock, Setting, Timer};
 
 /// The most timers of a process. Linux counts them against RLIMIT_SIGPENDING.
@@ -37,9 +41,40 @@ struct Count {
     last_overrun: AtomicU64,
 }
 
+/// What a timer goes by.
+#[derive(Debug, Clone)]
+pub enum TimerClock {
+    /// A clock that ticks by itself.
+    Global(Clock),
+    /// A clock that ticks while somebody runs.
+    Cpu(CpuClock),
+}
+
+#[derive(Debug, Clone)]
+enum Ticker {
+    Global(Arc<Timer>),
+    Cpu(Arc<CpuAlarm>),
+}
+
+impl Ticker {
+    fn get(&self) -> Setting {
+        match self {
+            Ticker::Global(timer) => timer.get(),
+            Ticker::Cpu(alarm) => alarm.get(),
+        }
+    }
+
+    fn set(&self, setting: Setting, is_absolute: bool) -> Setting {
+        match self {
+            Ticker::Global(timer) => timer.set(setting, is_absolute),
+            Ticker::Cpu(alarm) => alarm.set(setting, is_absolute),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct PosixTimer {
-    timer: Timer,
+    timer: Ticker,
     count: Arc<Count>,
 }
 
@@ -90,7 +125,7 @@ impl Count {
 
 impl Current {
     /// timer_create(2): the new timer's id.
-    pub fn create_timer(&mut self, clock: Clock, notify: Notify) -> Result<i32, Errno> {
+    pub fn create_timer(&mut self, clock: TimerClock, notify: Notify) -> Result<i32, Errno> {
         let group = Arc::clone(self.group());
         let mut timers = group.posix_timers.lock();
         if timers.timers.len() >= MOST {
@@ -103,11 +138,18 @@ impl Current {
         timers.next_id = timers.next_id.wrapping_add(1) & i32::MAX;
         let count = Arc::<Count>::default();
         let (seen, me) = (Arc::clone(&count), Arc::downgrade(&group));
-        let timer = Timer::new(self.kernel().timers(), clock, move |expiries| {
+        let expire = move |expiries| {
             if let Some(group) = me.upgrade() {
                 tell(&group, &notify, id, &seen, expiries);
             }
-        });
+        };
+        let service = self.kernel().timers();
+        let timer = match clock {
+            TimerClock::Global(clock) => {
+                Ticker::Global(Arc::new(Timer::new(service, clock, expire)))
+            }
+            TimerClock::Cpu(clock) => Ticker::Cpu(CpuAlarm::new(service, clock, expire)),
+        };
         timers.timers.insert(id, PosixTimer { timer, count });
         Ok(id)
     }
@@ -119,16 +161,20 @@ impl Current {
         setting: Setting,
         is_absolute: bool,
     ) -> Result<Setting, Errno> {
-        let timers = self.group().posix_timers.lock();
-        let timer = timers.get(id)?;
-        timer.count.overrun.store(0, Ordering::SeqCst);
-        timer.count.last_overrun.store(0, Ordering::SeqCst);
-        Ok(timer.timer.set(setting, is_absolute))
+        let ticker = {
+            let timers = self.group().posix_timers.lock();
+            let timer = timers.get(id)?;
+            timer.count.overrun.store(0, Ordering::SeqCst);
+            timer.count.last_overrun.store(0, Ordering::SeqCst);
+            timer.timer.clone()
+        };
+        Ok(ticker.set(setting, is_absolute))
     }
 
     /// timer_gettime(2).
     pub fn timer_left(&self, id: i32) -> Result<Setting, Errno> {
-        self.group().posix_timers.lock().get(id).map(|timer| timer.timer.get())
+        let ticker = self.group().posix_timers.lock().get(id).map(|timer| timer.timer.clone())?;
+        Ok(ticker.get())
     }
 
     /// timer_getoverrun(2).

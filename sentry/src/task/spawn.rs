@@ -84,8 +84,14 @@ impl Kernel {
             environment: spec.environment,
         };
         let loaded = exec::load_outside(self, &program, &fs, &creds, &rlimits)?;
-        let resources =
-            Resources { mm: loaded.mm, fds, fs, uts: Arc::clone(self.uts()), mounts: spec.mounts };
+        let resources = Resources {
+            mm: loaded.mm,
+            fds,
+            fs,
+            uts: Arc::clone(self.uts()),
+            mounts: spec.mounts,
+            tokens: [super::no_token(), super::no_token()],
+        };
         let request = CloneRequest::default();
         let birth = Birth {
             request: &request,

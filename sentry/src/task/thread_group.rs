@@ -238,6 +238,11 @@ impl ThreadGroup {
         own
     }
 
+    /// Which handler table it has, for kcmp(2).
+    pub fn handlers_id(&self) -> usize {
+        Arc::as_ptr(&self.actions()).addr()
+    }
+
     /// What its handlers do, as a copy.
     pub fn actions_snapshot(&self) -> Actions {
         self.actions().lock().clone()

@@ -17,8 +17,9 @@ use super::{
     node::{Body, Node},
 };
 use crate::{
+    creds::Credentials,
     sync::{Mutex, levels},
-    vfs::{FileKind, Filesystem, Inode, anon::AnonInode, anonymous_device},
+    vfs::{FileKind, FileOps, Filesystem, Inode, anon::AnonInode, anonymous_device},
 };
 
 /// A file system in memory: what a mount holds. It keeps the tree; inodes keep only the [`Volume`].
@@ -28,11 +29,15 @@ pub struct Tmpfs {
     root: Arc<Node>,
 }
 
+/// How regular files are opened that are not what they seem: message queues.
+pub type Opener = fn(&Arc<dyn Inode>, &Credentials) -> Result<Box<dyn FileOps>, Errno>;
+
 /// What the inodes of one tmpfs have in common.
 #[derive(Debug)]
 pub(super) struct Volume {
     name: &'static str,
     device: u64,
+    opener: Option<Opener>,
     options: Mutex<Options, levels::Leaf>,
     is_read_only: AtomicBool,
     /// Copies of the limits, to be asked without the lock; `u64::MAX` is none.
@@ -52,8 +57,17 @@ impl Tmpfs {
 
     /// An empty one that says it is of type `name` (`devtmpfs`).
     pub fn named(name: &'static str, options: Options) -> Arc<Tmpfs> {
-        let volume = Volume::new(name, options);
-        let root = volume.make_root(&options);
+        Tmpfs::build(Volume::new(name, options, None), &options)
+    }
+
+    /// An empty one whose regular files `opener` opens. Names that are found in it are asked for anew each
+    /// time: it may be mounted more than once.
+    pub fn with_opener(name: &'static str, options: Options, opener: Opener) -> Arc<Tmpfs> {
+        Tmpfs::build(Volume::new(name, options, Some(opener)), &options)
+    }
+
+    fn build(volume: Arc<Volume>, options: &Options) -> Arc<Tmpfs> {
+        let root = volume.make_root(options);
         // Fresh, so nobody was faster.
         let _ = volume.root.set(Arc::downgrade(&root));
         Arc::new(Tmpfs { volume, root })
@@ -61,10 +75,11 @@ impl Tmpfs {
 }
 
 impl Volume {
-    fn new(name: &'static str, options: Options) -> Arc<Volume> {
+    fn new(name: &'static str, options: Options, opener: Option<Opener>) -> Arc<Volume> {
         Arc::new(Volume {
             name,
             device: anonymous_device(),
+            opener,
             is_read_only: AtomicBool::new(options.is_read_only),
             max_pages: AtomicU64::new(options.max_pages.unwrap_or(u64::MAX)),
             max_inodes: AtomicU64::new(options.max_inodes.unwrap_or(u64::MAX)),
@@ -80,6 +95,10 @@ impl Volume {
         self.inodes.fetch_add(1, Ordering::Relaxed);
         let (mode, uid, gid) = (options.mode, options.uid, options.gid);
         Node::new(self.clone(), FileKind::Directory, Body::directory(), mode, uid, gid)
+    }
+
+    pub(super) fn opener(&self) -> Option<Opener> {
+        self.opener
     }
 
     pub(super) fn next_number(&self) -> u64 {
@@ -135,6 +154,10 @@ impl Filesystem for Tmpfs {
 
     fn options(&self) -> String {
         Filesystem::options(&*self.volume)
+    }
+
+    fn is_cacheable(&self) -> bool {
+        self.volume.opener.is_none()
     }
 
     fn is_read_only(&self) -> bool {
@@ -213,7 +236,7 @@ impl Filesystem for Volume {
 /// The tmpfs that files without a place live in: memfd_create(2), System V segments.
 static SHM: LazyLock<Arc<Volume>> = LazyLock::new(|| {
     let options = Options { max_pages: None, max_inodes: None, ..Options::default() };
-    Volume::new("tmpfs", options)
+    Volume::new("tmpfs", options, None)
 });
 
 /// A regular file without a name, as memfd_create(2) makes it. `seals` are the ones it starts with:

@@ -313,15 +313,23 @@ impl Inode for Node {
     fn open(
         self: Arc<Self>,
         _flags: OpenFlags,
-        _creds: &Credentials,
+        creds: &Credentials,
     ) -> Result<Box<dyn FileOps>, Errno> {
         match &self.body {
+            Body::Regular { .. } if let Some(open) = self.filesystem.opener() => {
+                let inode: Arc<dyn Inode> = self;
+                open(&inode, creds)
+            }
             Body::Regular { .. } => Ok(Box::new(RegularFile { node: self })),
             Body::Directory(_) => Ok(Box::new(DirectoryFile { node: self })),
             // Fifos and devices are opened by their drivers.
             Body::Special(_) => Err(Errno::ENXIO),
             Body::Symlink(_) => Err(Errno::ELOOP),
         }
+    }
+
+    fn revalidate(&self) -> bool {
+        self.meta.lock().links > 0
     }
 
     fn as_directory(&self) -> Option<&dyn Directory> {

@@ -66,6 +66,8 @@ impl Current {
         let is_last = why == Why::Stopped && group.arrive(&task);
         let dying = (group.kills, group.exit.is_some());
         drop(group);
+        // Whoever attached to what had stopped waits for this.
+        task.group().changed.notify_all();
         let cause = if why == Why::Stopped { CLD_STOPPED } else { CLD_TRAPPED };
         exit::tell_tracer(&task, &tracer, cause, code & 0x7f);
         if let Some(signal) = is_last.then(|| Signal::from_raw(code & 0x7f)).flatten() {

@@ -56,11 +56,14 @@ impl Current {
 
     /// `PTRACE_ATTACH`.
     pub fn attach(&mut self, tid: i32) -> Result<(), Errno> {
-        let target = self.begin(tid, false, PtraceOptions::empty())?;
+        let (target, was_stopped) = self.begin(tid, false, PtraceOptions::empty())?;
         let stop = SigInfo::kernel(Signal::SIGSTOP);
         // A signal that does not queue always has room.
         let _ = target.send(stop, Sender::Host);
         target.kick();
+        if was_stopped {
+            target.await_transition();
+        }
         Ok(())
     }
 
@@ -72,7 +75,11 @@ impl Current {
         let known = u32::try_from(options).ok().and_then(PtraceOptions::from_bits);
         known.ok_or(Errno::EIO)?;
         let options = check_options(options)?;
-        self.begin(tid, true, options)?.kick();
+        let (target, was_stopped) = self.begin(tid, true, options)?;
+        target.kick();
+        if was_stopped {
+            target.await_transition();
+        }
         Ok(())
     }
 
@@ -81,7 +88,7 @@ impl Current {
         tid: i32,
         is_seized: bool,
         options: PtraceOptions,
-    ) -> Result<Arc<Task>, Errno> {
+    ) -> Result<(Arc<Task>, bool), Errno> {
         // Under the lock that a program with more rights is begun under.
         let tasks = self.kernel.tasks();
         let target = tasks.task(tid).ok_or(Errno::ESRCH)?;
@@ -97,12 +104,14 @@ impl Current {
         // What has stopped already goes over to its tracer.
         let group = target.group().lock();
         let mut trace = target.trace().lock();
-        if matches!(group.job, JobState::Stopped { .. }) && trace.followed == group.stop_order {
+        let was_stopped =
+            matches!(group.job, JobState::Stopped { .. }) && trace.followed == group.stop_order;
+        if was_stopped {
             trace.order_trap();
         }
         drop(trace);
         drop(group);
-        Ok(target)
+        Ok((target, was_stopped))
     }
 
     /// The tracee with this id, if it stands in a stop for this very thread (`ptrace_check_attach`).
@@ -165,6 +174,22 @@ pub fn have_done<T: Send + 'static>(
 }
 
 impl Task {
+    /// Waits until what had stopped stands in a stop for its tracer, who may ask at once
+    /// (`JOBCTL_TRAPPING`). It is on its way, or about to die.
+    fn await_transition(&self) {
+        let mut group = self.group().lock();
+        loop {
+            let is_there = {
+                let trace = self.trace().lock();
+                trace.stop.is_some() || !trace.is_traced()
+            };
+            if is_there || group.exit.is_some() || group.threads.is_empty() {
+                return;
+            }
+            self.group().changed.wait(&mut group);
+        }
+    }
+
     /// Lets a tracee go on with `signal`, which is 0 or a signal's number.
     pub fn resume(&self, how: Resume, signal: u64) -> Result<(), Errno> {
         let signal = signal_or_none(signal)?;

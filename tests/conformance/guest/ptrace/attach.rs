@@ -214,3 +214,17 @@ pub fn threads() {
     show!("thread", next(tid));
     show!("process", next(pid));
 }
+
+pub fn what_has_stopped_is_there_at_once() {
+    // No wait(2) in between.
+    for request in [libc::PTRACE_ATTACH, libc::PTRACE_SEIZE] {
+        let pid = sleeper();
+        sys!(kill, pid, libc::SIGSTOP).ok();
+        let mut status = 0;
+        sys!(wait4, pid, &raw mut status, libc::WUNTRACED, 0).ok();
+        trace(request, pid, 0, 0).ok();
+        show!("asked at once", trace(libc::PTRACE_SETOPTIONS, pid, 0, 0));
+        show!("stop", next(pid));
+        end(pid);
+    }
+}
