@@ -35,6 +35,9 @@ pub(super) trait Guest: Send + Sync {
     /// Sets what they may use from now on.
     fn limit(&self, limits: &Limits);
 
+    /// How many tasks there are, as the limit counts them.
+    fn count_tasks(&self) -> u64;
+
     /// Adds a process; what that needs has come along.
     fn exec(&self, files: Vec<OwnedFd>) -> Result<(), Errno>;
 }
@@ -60,9 +63,13 @@ pub(super) fn serve(control: Arc<Channel>, guest: impl Guest + 'static) -> std::
         loop {
             match control.receive_files() {
                 Ok((request, files)) => {
-                    let errno =
-                        answer(&guest, &mut start, request, files).err().map_or(0, Errno::raw);
-                    if control.send(&Event::Done { errno }).is_err() {
+                    let said = if matches!(request, Request::CountTasks) {
+                        Event::Tasks { count: guest.count_tasks() }
+                    } else {
+                        let done = answer(&guest, &mut start, request, files);
+                        Event::Done { errno: done.err().map_or(0, Errno::raw) }
+                    };
+                    if control.send(&said).is_err() {
                         break;
                     }
                 }
@@ -111,6 +118,6 @@ fn answer(
             Ok(())
         }
         // The monitor keeps those who wait.
-        Request::Wait => Err(Errno::EINVAL),
+        Request::Wait | Request::CountTasks => Err(Errno::EINVAL),
     }
 }

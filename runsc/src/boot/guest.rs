@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kernel of this sandbox and its first process.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{
+    fs::File,
+    os::{fd::OwnedFd, unix::fs::FileExt as _},
+    sync::Arc,
+};
 
 use abi::Errno;
 use nix::{
@@ -11,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 use platform::Platform;
-use sentry::kernel::{Kernel, KernelConfig, Limits, TraceSink};
+use sentry::kernel::{Kernel, KernelConfig, Limits, MemoryUsage, TraceSink};
 
 use super::{control::Guest, exec::Executor, terminal::Window};
 use crate::{
@@ -32,6 +36,7 @@ pub(super) fn config(
     plan: &BootPlan,
     platform: Arc<dyn Platform>,
     machine: &Limits,
+    usage: Option<File>,
 ) -> KernelConfig {
     KernelConfig {
         platform,
@@ -39,10 +44,20 @@ pub(super) fn config(
         hostname: plan.hostname.clone(),
         domainname: plan.domainname.clone(),
         limits: limits(&plan.limits, machine),
+        memory_usage: usage.map(memory_usage),
         cpu_description: plan.cpu_description.clone(),
         max_tasks: MAX_TASKS,
         trace: plan.strace.as_ref().map(trace),
     }
+}
+
+/// Reads the host's count anew each time.
+fn memory_usage(file: File) -> MemoryUsage {
+    Arc::new(move || {
+        let mut text = [0; 32];
+        let length = file.read_at(&mut text, 0).ok()?;
+        std::str::from_utf8(text.get(..length)?).ok()?.trim().parse().ok()
+    })
 }
 
 /// Each task is a thread here and one in a stub.
@@ -149,6 +164,10 @@ impl Guest for Whole {
     fn resume(&self) -> Result<(), Errno> {
         self.init.kernel.resume();
         Ok(())
+    }
+
+    fn count_tasks(&self) -> u64 {
+        u64::try_from(self.init.kernel.tasks().charged()).unwrap_or(u64::MAX)
     }
 
     fn limit(&self, granted: &cgroup::Limits) {

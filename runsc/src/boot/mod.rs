@@ -20,7 +20,7 @@ mod users;
 mod vfs;
 
 use exec::Executor;
-use std::{backtrace::Backtrace, sync::Arc};
+use std::{backtrace::Backtrace, fs::File, sync::Arc};
 use systems::Systems;
 
 use nix::{libc, sys::prctl};
@@ -113,7 +113,9 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
     let streams = stdio::import(plan.process.terminal)?;
     let first = spawn::BOOT_LOGS + i32::try_from(plan.logs.len())?;
     let preserved = stdio::preserved(first, plan.preserved)?;
-    let config = guest::config(&plan, Arc::clone(&platform), &machine);
+    let after = first.saturating_add(plan.preserved);
+    let usage = plan.has_memory_usage.then(|| sys::inherited(after)).flatten().map(File::from);
+    let config = guest::config(&plan, Arc::clone(&platform), &machine, usage);
     install_filter(&*platform)?;
 
     let kernel = Kernel::new(config);

@@ -34,13 +34,14 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
         return Err(format!("container {} was made with --ignore-cgroups", record.id).into());
     };
     if request.flags.is_on("stats") {
-        return Ok(print(&stats(&record, cgroup)));
+        return Ok(print(&stats(&store, &record, cgroup)));
     }
     let Some(monitor) = record.monitor.and_then(|monitor| monitor.open()) else { return Ok(0) };
-    follow(&record, cgroup, &monitor, interval)
+    follow(&store, &record, cgroup, &monitor, interval)
 }
 
 fn follow(
+    store: &Store,
     record: &Record,
     cgroup: &Cgroup,
     monitor: &OwnedFd,
@@ -50,7 +51,7 @@ fn follow(
     let mut next = Instant::now();
     loop {
         if Instant::now() >= next {
-            if print(&stats(record, cgroup)) != 0 {
+            if print(&stats(store, record, cgroup)) != 0 {
                 return Ok(0);
             }
             next += interval;
@@ -74,8 +75,13 @@ fn follow(
     }
 }
 
-fn stats(record: &Record, cgroup: &Cgroup) -> String {
-    let data = cgroup.stats(record.resources.task_limit());
+fn stats(store: &Store, record: &Record, cgroup: &Cgroup) -> String {
+    // Only the sentry knows the guest's tasks; one that is ending has none.
+    let asked = store.connect(&record.id).ok().and_then(|channel| channel.count_tasks().ok());
+    // Limits may have changed since we began.
+    let resources =
+        store.read(&record.id).map_or_else(|_| record.resources.clone(), |it| it.resources);
+    let data = cgroup.stats(asked, resources.task_limit());
     line("stats", &record.id, Some(data))
 }
 

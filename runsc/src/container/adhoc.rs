@@ -115,6 +115,7 @@ pub(crate) fn plan(
     let boot = BootPlan {
         cpu_description: crate::sandbox::plan::cpu_description(),
         limits: Default::default(),
+        has_memory_usage: false,
         id: format!("runsc-{}", std::process::id()),
         hostname: hostname(),
         domainname: "(none)".into(),

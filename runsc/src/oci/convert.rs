@@ -58,6 +58,7 @@ pub(crate) fn plan(
     let boot = BootPlan {
         cpu_description: crate::sandbox::plan::cpu_description(),
         limits: Default::default(),
+        has_memory_usage: false,
         id: id.into(),
         hostname: spec.hostname().clone().unwrap_or_else(|| "runsc".into()),
         domainname: spec.domainname().clone().unwrap_or_else(|| "(none)".into()),

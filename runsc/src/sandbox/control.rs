@@ -57,6 +57,8 @@ pub(crate) enum Request {
     Pause,
     /// Let them go on.
     Resume,
+    /// Tell how many tasks there are.
+    CountTasks,
     /// Keep to these limits from now on.
     Limits(Box<Limits>),
     /// Tell when the first process has ended, and how.
@@ -97,6 +99,11 @@ pub(crate) enum Event {
         failure: Failure,
         /// The reason in one line.
         message: String,
+    },
+    /// So many tasks there are.
+    Tasks {
+        /// How many.
+        count: u64,
     },
     /// A request was carried out, or not: an errno.
     Done {
@@ -173,6 +180,15 @@ impl Channel {
         match self.receive()? {
             Event::Done { errno: 0 } | Event::Exited { .. } => Ok(()),
             Event::Done { errno } => Err(io::Error::from_raw_os_error(errno).into()),
+            other => Err(io::Error::other(format!("unexpected answer {other:?}")).into()),
+        }
+    }
+
+    /// Asks how many tasks there are.
+    pub(crate) fn count_tasks(&self) -> Result<u64, ChannelError> {
+        self.send(&Request::CountTasks)?;
+        match self.receive()? {
+            Event::Tasks { count } => Ok(count),
             other => Err(io::Error::other(format!("unexpected answer {other:?}")).into()),
         }
     }

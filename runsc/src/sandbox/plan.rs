@@ -55,6 +55,8 @@ pub(crate) struct BootPlan {
     pub(crate) cpu_description: String,
     /// What it may use.
     pub(crate) limits: Limits,
+    /// Whether the last of its descriptors tells how much memory it uses.
+    pub(crate) has_memory_usage: bool,
     /// How guest code runs.
     pub(crate) platform: PlatformKind,
     /// Whether system call sites of the guest are rewritten.

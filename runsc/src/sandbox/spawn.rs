@@ -3,7 +3,8 @@
 //!
 //! The numbers are fixed: 0 to 2 are /dev/null, 3 is the conversation with runsc (for the gofer: where
 //! it writes why it failed), 4 the plan, 5 the connection between the two. The sentry's 6 to 8 are the
-//! guest's standard streams. Logs follow, and in the sentry what is handed on to the guest.
+//! guest's standard streams. Logs follow, and in the sentry what is handed on to the guest,
+//! and the file of the host that tells how much memory is used.
 
 use std::{
     ffi::CString,
@@ -165,9 +166,11 @@ pub(crate) fn reap(pid: i32) -> Option<WaitStatus> {
 /// Starts the processes. The caller is single-threaded.
 pub(crate) fn start(launch: Launch<'_>) -> Result<Sandbox, SpawnError> {
     let Launch { config, mut boot, mut gofer, stdio, preserved, cgroup } = launch;
+    let mut usage = None;
     if let Some(Placement { cgroup, resources }) = &cgroup {
         cgroup.enter()?;
         boot.limits = cgroup.limits(resources).as_seen(config);
+        usage = cgroup.memory_usage();
     }
     let program = open("/proc/self/exe", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
         .step("open /proc/self/exe")?;
@@ -192,6 +195,7 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Sandbox, SpawnError> {
     let boot_logs = config.open_logs("boot", &boot.id)?;
     boot.logs = boot_logs.iter().map(|sink| sink.rule).collect();
     boot.preserved = i32::try_from(preserved.len()).unwrap_or(i32::MAX);
+    boot.has_memory_usage = usage.is_some();
     let boot_child = isolated("boot", config, |isolation| {
         boot.isolation = isolation;
         let mut files = vec![clone(&boot_control)?, plan_file(&boot)?, clone(&client)?];
@@ -199,7 +203,7 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Sandbox, SpawnError> {
             files.push(clone(stream)?);
         }
         add_logs(&mut files, &boot_logs)?;
-        for file in &preserved {
+        for file in preserved.iter().chain(&usage) {
             files.push(clone(file)?);
         }
         launch_one(&program, "boot", &id, isolation, files)

@@ -211,7 +211,7 @@ impl Conversation<'_, '_> {
                 return Some(Some(Outcome::Failed(failure, one_line(&message))));
             }
             Event::Report { text } => report(&text),
-            Event::Done { .. } => {
+            Event::Done { .. } | Event::Tasks { .. } => {
                 if let Some(Some(number)) = self.asked.pop_front() {
                     self.answer(number, &event);
                 }

@@ -16,6 +16,9 @@ use crate::{
 /// Where strace lines go.
 pub type TraceSink = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// Tells how many bytes of memory are in use; nothing if that cannot be told.
+pub type MemoryUsage = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+
 /// What a sandbox is made of.
 pub struct KernelConfig {
     /// How guest code runs.
@@ -28,6 +31,8 @@ pub struct KernelConfig {
     pub domainname: String,
     /// What it may use at first.
     pub limits: Limits,
+    /// What it uses, where the host counts that; `None`: what the plans of memory say stands for it.
+    pub memory_usage: Option<MemoryUsage>,
     /// One processor's paragraph of `/proc/cpuinfo`, without its first line.
     pub cpu_description: String,
     /// The most tasks at a time.

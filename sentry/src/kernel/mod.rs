@@ -26,7 +26,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-pub use config::{KernelConfig, ProcessSpec, TraceSink};
+pub use config::{KernelConfig, MemoryUsage, ProcessSpec, TraceSink};
 pub use limits::Limits;
 pub use syscall::{OrRestart, Restart, Stop, SysResult, SyscallTable};
 
@@ -126,7 +126,13 @@ impl Kernel {
     /// Bytes of memory that are not in use, as far as the sandbox can tell: all but what its processes
     /// have mapped privately.
     pub fn memory_available(&self) -> u64 {
-        self.limits().memory_total / 4 * 3
+        let total = self.limits().memory_total;
+        self.memory_in_use().map_or(total / 4 * 3, |used| total.saturating_sub(used))
+    }
+
+    /// Bytes of memory in use, where the host counts them.
+    pub(crate) fn memory_in_use(&self) -> Option<u64> {
+        self.config.memory_usage.as_ref().and_then(|usage| usage())
     }
 
     /// The reading of the monotonic clock at the start.

@@ -119,7 +119,7 @@ impl Kernel {
             cpu_time_ns: times
                 .fold(self.buried_time(), |sum, time| (sum.0 + time.0, sum.1 + time.1)),
             memory_total: limits.memory_total,
-            memory_used: spaces.iter().map(resident).sum(),
+            memory_used: self.memory_in_use().unwrap_or_else(|| spaces.iter().map(resident).sum()),
             memory_shared: 0,
             forks: u64::try_from(last_pid).unwrap_or(0),
             // Whoever reads this runs.

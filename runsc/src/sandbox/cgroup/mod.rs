@@ -26,6 +26,7 @@ mod write;
 
 use std::{
     fs, io,
+    os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -263,6 +264,15 @@ impl Cgroup {
     /// Whether a directory is this container's. Where there are no marks, its state alone says so.
     fn owns(&self, directory: &Directory) -> bool {
         mark::get(&directory.path).is_none_or(|token| token == self.token)
+    }
+
+    /// The file that tells how many bytes of memory are in use.
+    pub(crate) fn memory_usage(&self) -> Option<OwnedFd> {
+        let file = match self.version {
+            Version::V1 => "memory.usage_in_bytes",
+            Version::V2 => "memory.current",
+        };
+        fs::File::open(self.directory("memory")?.join(file)).ok().map(OwnedFd::from)
     }
 
     /// A file of a controller, if it can be read.

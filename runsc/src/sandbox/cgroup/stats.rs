@@ -9,10 +9,10 @@ use super::{Cgroup, Version};
 const NS_PER_TICK: u64 = 1_000_000_000 / 100;
 
 impl Cgroup {
-    /// The `data` of runc's stats event. `task_limit` is the guest's.
-    pub(crate) fn stats(&self, task_limit: Option<u64>) -> Value {
+    /// The `data` of runc's stats event. `tasks` and `task_limit` are the guest's.
+    pub(crate) fn stats(&self, tasks: Option<u64>, task_limit: Option<u64>) -> Value {
         let mut pids = Map::new();
-        if let Some(tasks) = self.value("pids", "pids.current") {
+        if let Some(tasks) = tasks {
             pids.insert("current".into(), tasks.into());
         }
         if let Some(limit) = task_limit {
