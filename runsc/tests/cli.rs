@@ -215,6 +215,10 @@ fn a_terminal_needs_a_socket_when_detached() {
 #[test]
 fn features_and_completions_are_well_formed() {
     let features: Value = serde_json::from_slice(&runsc(&["features"]).stdout).unwrap();
+    assert_eq!(
+        (&features["linux"]["cgroup"]["v1"], &features["linux"]["cgroup"]["v2"]),
+        (&true.into(), &true.into())
+    );
     assert!(features["ociVersionMin"].is_string() && features["linux"]["capabilities"].is_array());
     for shell in ["bash", "zsh", "fish"] {
         let script = text(&runsc(&["completion", shell]));
