@@ -13,7 +13,8 @@ use sentry::{
     kernel::SysResult,
     task::Current,
     vfs::{
-        DirSink, FileKind, LinkTarget, Lookup, NewNode, Place, RenameMode, create,
+        DirSink, FileKind, LinkTarget, Lookup, NewNode, Place, RenameMode,
+        create::{self, Wanted},
         permission::{self, Access},
         remove,
     },
@@ -46,8 +47,8 @@ pub fn mknodat(cx: &mut Current, dirfd: DirFd, path: UserCStr, mode: Mode, dev: 
 fn make(cx: &mut Current, dirfd: DirFd, path: UserCStr, node: NewNode<'_>, mode: u32) -> SysResult {
     let path = cx.read_path(path)?;
     let context = path::context(cx, dirfd, &path)?;
-    let mode = mode & !cx.fs_context().umask();
-    create::create(&context, &path, node, mode)?;
+    let wanted = Wanted { mode, umask: cx.fs_context().umask() };
+    create::create(&context, &path, node, wanted)?;
     Ok(())
 }
 
@@ -69,7 +70,7 @@ pub fn symlinkat(
     }
     let path = cx.read_path(linkpath)?;
     let context = path::context(cx, newdirfd, &path)?;
-    create::create(&context, &path, NewNode::Symlink(&target), 0o777)?;
+    create::create(&context, &path, NewNode::Symlink(&target), Wanted::just(0o777))?;
     Ok(())
 }
 

@@ -16,8 +16,8 @@ use abi::{
         OpenFlags, SEEK_CUR, SEEK_END, SEEK_SET, Seals,
     },
     ioctl::{
-        FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, FIOQSIZE, IoctlRequest,
-        TIOCGPTPEER,
+        FICLONE, FICLONERANGE, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, FIOQSIZE,
+        FileCloneRange, IoctlRequest, TIOCGPTPEER,
     },
     num::{to_u64, to_usize},
 };
@@ -26,11 +26,13 @@ use sentry::{
     kernel::{OrRestart, Restart, SysResult},
     task::Current,
     vfs::{
-        FileDescription, FileKind, permission,
+        FileDescription, FileKind, inode_flags, permission,
         record_lock::{self, Holder, LockKind, RecordLock},
     },
     wait::{Cut, Ready},
 };
+
+use crate::stat;
 
 /// The flags that F_SETFL changes.
 const SETTABLE: OpenFlags = OpenFlags::APPEND
@@ -55,8 +57,7 @@ pub fn fcntl(cx: &mut Current, fd: Fd, op: FcntlCommand, arg: u64) -> SysResult<
             let other = cx.file_or_path(Fd(int))?;
             Ok(u64::from(Arc::ptr_eq(&file, &other)))
         }
-        // Whether this very open made the file is not kept.
-        F_CREATED_QUERY => Ok(0),
+        F_CREATED_QUERY => Ok(u64::from(file.is_created())),
         F_GETFD => {
             let entry = cx.fd_table().get(fd).ok_or(Errno::EBADF)?;
             Ok(u64::from(entry.close_on_exec))
@@ -146,6 +147,10 @@ fn duplicate(
 
 /// `F_SETFL`, in `setfl()`'s order.
 fn set_status(cx: &Current, file: &FileDescription, flags: OpenFlags) -> Result<(), Errno> {
+    let changes_append = (file.status() ^ flags).contains(OpenFlags::APPEND);
+    if changes_append {
+        inode_flags::check_not_append_only(&**file.inode())?;
+    }
     let gains_noatime =
         flags.contains(OpenFlags::NOATIME) && !file.status().contains(OpenFlags::NOATIME);
     if gains_noatime && !permission::is_owner(&file.inode().owner()?, &cx.creds()) {
@@ -402,6 +407,7 @@ pub fn ioctl(cx: &mut Current, fd: Fd, op: IoctlRequest, arg: UserAddr) -> SysRe
             let size = file.attributes()?.block_size;
             cx.write(UserOut::<u32>::new(arg), &size)?;
         }
+        FICLONE | FICLONERANGE => return clone_range(cx, &file, op, arg),
         FIONREAD if file.kind() == FileKind::Regular => {
             let left = file.attributes()?.size.saturating_sub(file.position());
             let left = i32::try_from(left).unwrap_or(i32::MAX);
@@ -415,6 +421,9 @@ pub fn ioctl(cx: &mut Current, fd: Fd, op: IoctlRequest, arg: UserAddr) -> SysRe
             return u64::try_from(fd.0).map_err(|_| Errno::EMFILE.into());
         }
         _ => {
+            if let Some(result) = stat::flags::request(cx, &file, op, arg) {
+                return result;
+            }
             // A terminal stops its background processes; the call is made again when they go on.
             return match file.ops().ioctl(cx, op.0, arg.raw()) {
                 Err(Errno::EINTR) => Err(Cut::Interrupted).or_restart(Restart::IfSaRestart),
@@ -423,6 +432,36 @@ pub fn ioctl(cx: &mut Current, fd: Fd, op: IoctlRequest, arg: UserAddr) -> SysRe
         }
     }
     Ok(0)
+}
+
+/// `FICLONE` and `FICLONERANGE`: no file system here shares blocks. `vfs_clone_file_range()`'s order.
+fn clone_range(
+    cx: &mut Current,
+    to: &FileDescription,
+    op: IoctlRequest,
+    arg: UserAddr,
+) -> SysResult<u64> {
+    let from = if op.0 == FICLONE {
+        Fd(low_half(arg.raw()).cast_signed())
+    } else {
+        let range: FileCloneRange = cx.read(UserIn::new(arg))?;
+        Fd(i32::try_from(range.src_fd).map_err(|_| Errno::EBADF)?)
+    };
+    let from = cx.file(from)?;
+    for file in [&*from, to] {
+        match file.kind() {
+            FileKind::Regular => {}
+            FileKind::Directory => return Err(Errno::EISDIR.into()),
+            _ => return Err(Errno::EINVAL.into()),
+        }
+    }
+    if !Arc::ptr_eq(&from.place().mount.filesystem().clone(), to.place().mount.filesystem()) {
+        return Err(Errno::EXDEV.into());
+    }
+    if !from.is_readable() || !to.is_writable() || to.status().contains(OpenFlags::APPEND) {
+        return Err(Errno::EBADF.into());
+    }
+    Err(Errno::EOPNOTSUPP.into())
 }
 
 fn low_half(argument: u64) -> u32 {

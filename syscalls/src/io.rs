@@ -21,7 +21,10 @@ use sentry::{
     kernel::{OrRestart, Restart, SysResult},
     mm::TASK_SIZE,
     task::Current,
-    vfs::{Direction, FileDescription, FileKind, Lookup, SeekFrom, WriteOptions, attributes},
+    vfs::{
+        Direction, FileDescription, FileKind, Lookup, SeekFrom, WriteOptions, attributes,
+        inode_flags,
+    },
     wait::{Cut, Ready, Try},
 };
 
@@ -546,6 +549,7 @@ pub fn ftruncate(cx: &mut Current, fd: Fd, length: i64) -> SysResult {
     if file.kind() != FileKind::Regular || !file.is_writable() {
         return Err(Errno::EINVAL.into());
     }
+    inode_flags::check_not_append_only(&**file.inode())?;
     let limit = size_limit(cx);
     let result = attributes::resize(file.place(), length, limit, &cx.creds());
     signal_too_big(cx, result, limit)
@@ -570,6 +574,10 @@ pub fn fallocate(
     if !file.is_writable() {
         return Err(Errno::EBADF.into());
     }
+    if !FallocateMode::KEEP_SIZE.contains(mode) {
+        inode_flags::check_not_append_only(&**file.inode())?;
+    }
+    inode_flags::check_mutable(&**file.inode())?;
     match file.kind() {
         FileKind::Fifo => return Err(Errno::ESPIPE.into()),
         FileKind::Directory => return Err(Errno::EISDIR.into()),

@@ -201,7 +201,9 @@ pub fn umount2(cx: &mut Current, target: UserCStr, flags: UmountFlags) -> SysRes
     if flags.contains(UmountFlags::UMOUNT_NOFOLLOW) {
         how.remove(Lookup::FOLLOW);
     }
-    let place = path::place(cx, DirFd::CWD, target, how)?;
+    let path = cx.read_path(target)?;
+    // `LOOKUP_MOUNTPOINT`: the topmost mount, also of a path that ends where its walk began.
+    let place = path::unused_place_of(cx, DirFd::CWD, &path, how)?.descend();
     MountNamespace::check_admin(&cx.creds())?;
     let how = if flags.contains(detach) {
         Unmount::Detach

@@ -55,6 +55,18 @@ pub(crate) fn place_of(
     path: &[u8],
     how: Lookup,
 ) -> Result<Place, Errno> {
+    let place = unused_place_of(cx, dirfd, path, how)?;
+    place.mount.unmark_expiring();
+    Ok(place)
+}
+
+/// As [`place_of`], but a mount that expires goes on to do so: for umount2(2).
+pub(crate) fn unused_place_of(
+    cx: &Current,
+    dirfd: DirFd,
+    path: &[u8],
+    how: Lookup,
+) -> Result<Place, Errno> {
     if path.is_empty() && !how.contains(Lookup::EMPTY) {
         return Err(Errno::ENOENT);
     }

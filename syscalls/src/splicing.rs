@@ -18,7 +18,7 @@ use sentry::{
     io::{CHUNK, SliceSink, SliceSource},
     kernel::{OrRestart, Restart, SysResult},
     task::Current,
-    vfs::{FileDescription, FileKind, WriteOptions},
+    vfs::{FileDescription, FileKind, WriteOptions, inode_flags},
     wait::{Cut, Ready, Try, WaitQueue},
 };
 
@@ -114,6 +114,52 @@ fn copy(
     Ok(done)
 }
 
+/// Moves up to `len` bytes from a pipe to what is none. Waits for the first of them only.
+fn empty(
+    cx: &mut Current,
+    from: &FileDescription,
+    to: &mut Side,
+    len: usize,
+    waits: bool,
+) -> Result<usize, Cut> {
+    let options = WriteOptions {
+        limit: cx.group().rlimits().soft(RLIMIT_FSIZE),
+        keeps_set_id: cx.creds().has(Capabilities::FSETID),
+        ..WriteOptions::default()
+    };
+    let source = pipe(from).ok_or(Errno::EINVAL)?;
+    let queues = queues(from, &to.file);
+    let queues: Vec<&WaitQueue> = queues.iter().collect();
+    let mut done = 0;
+    while done < len {
+        let offset = to.offset;
+        let mut op = || {
+            source.offer((len - done).min(CHUNK), &mut |bytes| {
+                let mut bytes = SliceSource::new(bytes);
+                match offset {
+                    Some(offset) => to.file.pwrite(&mut bytes, offset, &options),
+                    None => to.file.write(&mut bytes, &options),
+                }
+            })
+        };
+        let moved = if waits && done == 0 {
+            cx.wait(&queues, Ready::READABLE | Ready::WRITABLE, None, op)
+        } else {
+            op().and_then(Try::or_again).map_err(Cut::Failed)
+        };
+        match moved {
+            Ok(0) => break,
+            Ok(count) => {
+                done += count;
+                to.offset = offset.map(|offset| offset + to_u64(count));
+            }
+            Err(_) if done > 0 => break,
+            Err(cut) => return Err(cut),
+        }
+    }
+    Ok(done)
+}
+
 /// Waits until `file` can take something.
 fn await_room(cx: &mut Current, file: &Arc<FileDescription>, waits: bool) -> Result<(), Cut> {
     let op = || {
@@ -185,7 +231,9 @@ fn finish(cx: &mut Current, result: Result<usize, Cut>) -> SysResult<usize> {
         if *errno == Errno::EPIPE {
             cx.send_self(Signal::SIGPIPE);
         }
-        if *errno == Errno::EFBIG {
+        // Only a limit of the caller's own is worth a signal.
+        let is_limited = cx.group().rlimits().soft(RLIMIT_FSIZE) < i64::MAX.unsigned_abs();
+        if *errno == Errno::EFBIG && is_limited {
             cx.send_self(Signal::SIGXFSZ);
         }
     }
@@ -291,7 +339,12 @@ pub(crate) fn splice(
     if to.offset.is_some() {
         to.file.check_seekable()?;
     }
-    let result = copy(cx, &mut from, &mut to, len.min(MAX_RW_COUNT), waits);
+    let len = len.min(MAX_RW_COUNT);
+    let result = if from.is_pipe() {
+        empty(cx, &from.file, &mut to, len, waits)
+    } else {
+        copy(cx, &mut from, &mut to, len, waits)
+    };
     return_offset(cx, off_in, from.offset)?;
     return_offset(cx, off_out, to.offset)?;
     finish(cx, result)
@@ -389,6 +442,7 @@ pub(crate) fn copy_file_range(
     if !from.is_readable() || !to.is_writable() || to.status().contains(OpenFlags::APPEND) {
         return Err(Errno::EBADF.into());
     }
+    inode_flags::check_mutable(&**to.inode())?;
     let begin_in = begin(own_in, &from)?;
     let begin_out = begin(own_out, &to)?;
     let span = to_u64(len);

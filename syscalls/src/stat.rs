@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What files are: attributes, and their changes.
 
+pub(crate) mod flags;
+
+pub use flags::{file_getattr, file_setattr};
+
 use abi::{
-    DevId, DirFd, Errno, Fd, Gid, Mode, Uid, UserAddr, UserCStr, UserIn, UserOut,
+    DevId, DirFd, Errno, Fd, Gid, Mode, Uid, UserCStr, UserIn, UserOut,
     cred::Capabilities,
     fcntl::{AccessMode, AtFlags},
+    fileattr::InodeFlags,
     macros::Known,
     mount::{StatFs, StatFsFlags, Ustat},
-    num::{to_u64, to_usize},
     stat::{Stat, Statx, StatxAttributes, StatxMask, StatxTimestamp},
     time::{Timespec, Timeval, Utimbuf},
 };
@@ -133,6 +137,18 @@ fn to_statx(from: &Attributes, place: &Place, wanted: StatxMask) -> Statx {
         mount_id = place.mount.unique_id();
     }
     let mut attributes = StatxAttributes::empty();
+    let mut known = StatxAttributes::MOUNT_ROOT;
+    if let Some(flags) = place.inode().inode_flags() {
+        let pairs = [
+            (InodeFlags::IMMUTABLE_FL, StatxAttributes::IMMUTABLE),
+            (InodeFlags::APPEND_FL, StatxAttributes::APPEND),
+            (InodeFlags::NODUMP_FL, StatxAttributes::NODUMP),
+        ];
+        for (flag, attribute) in pairs {
+            known |= attribute;
+            attributes.set(attribute, flags.contains(flag));
+        }
+    }
     if place.is_mount_root() {
         attributes |= StatxAttributes::MOUNT_ROOT;
     }
@@ -148,7 +164,7 @@ fn to_statx(from: &Attributes, place: &Place, wanted: StatxMask) -> Statx {
         stx_ino: from.inode,
         stx_size: from.size,
         stx_blocks: from.blocks,
-        stx_attributes_mask: StatxAttributes::MOUNT_ROOT.bits(),
+        stx_attributes_mask: known.bits(),
         stx_atime: time(from.accessed),
         stx_btime: time(from.created.unwrap_or_default()),
         stx_ctime: time(from.changed),
@@ -192,6 +208,7 @@ pub fn faccessat2(
         context.creds = std::sync::Arc::new(real(&context.creds));
     }
     let place = sentry::vfs::resolve::walk(&context, &text, path::following(flags))?;
+    place.mount.unmark_expiring();
     let wanted = Access::from_bits_truncate(mode.bits());
     if wanted.is_empty() {
         return Ok(());
@@ -470,49 +487,4 @@ pub fn ustat(cx: &mut Current, dev: u32, ubuf: UserOut<Ustat>) -> SysResult {
 /// `new_decode_dev()`: a device number in 32 bits.
 pub(crate) fn old_device(dev: u32) -> DevId {
     DevId::new((dev & 0xf_ff00) >> 8, (dev & 0xff) | ((dev >> 12) & 0xf_ff00))
-}
-
-/// `struct file_attr`, without the part that Linux may append.
-const FILE_ATTR_SIZE: usize = 24;
-
-/// file_getattr(2): no file system here has these attributes.
-pub fn file_getattr(
-    cx: &mut Current,
-    dirfd: DirFd,
-    path: UserCStr,
-    _attr: UserAddr,
-    size: usize,
-    flags: AtFlags,
-) -> SysResult {
-    no_file_attributes(cx, dirfd, path, size, flags)
-}
-
-/// file_setattr(2): no file system here has these attributes.
-pub fn file_setattr(
-    cx: &mut Current,
-    dirfd: DirFd,
-    path: UserCStr,
-    _attr: UserAddr,
-    size: usize,
-    flags: AtFlags,
-) -> SysResult {
-    no_file_attributes(cx, dirfd, path, size, flags)
-}
-
-fn no_file_attributes(
-    cx: &mut Current,
-    dirfd: DirFd,
-    path: UserCStr,
-    size: usize,
-    flags: AtFlags,
-) -> SysResult {
-    path::only(flags, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?;
-    if to_u64(size) > abi::PAGE_SIZE {
-        return Err(Errno::E2BIG.into());
-    }
-    if size < to_usize(to_u64(FILE_ATTR_SIZE)) {
-        return Err(Errno::EINVAL.into());
-    }
-    path::place(cx, dirfd, path, path::following(flags))?;
-    Err(Errno::EOPNOTSUPP.into())
 }

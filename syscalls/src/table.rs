@@ -17,6 +17,7 @@ use abi::{
         AccessMode, AtFlags, CloseRangeFlags, FallocateMode, FcntlCommand, FileAdvice,
         FlockOperation, OpenFlags, OpenHow, RenameFlags, SpliceFlags, SyncFileRangeFlags, Whence,
     },
+    fileattr::FileAttr,
     futex::FutexWaitv,
     inotify::{InotifyInitFlags, InotifyMask},
     ioctl::IoctlRequest,
@@ -132,8 +133,8 @@ macro_rules! with_table {
                 [332 / 291] statx in stat (dirfd: DirFd, path: UserCStr, flags: AtFlags, mask: StatxMask, statxbuf: UserOut<Statx>) Full;
                 [439 / 439] faccessat2 in stat (dirfd: DirFd, path: UserCStr, mode: AccessMode, flags: AtFlags) Full;
                 [452 / 452] fchmodat2 in stat (dirfd: DirFd, path: UserCStr, mode: Mode, flags: AtFlags) Full;
-                [468 / 468] file_getattr in stat (dirfd: DirFd, path: UserCStr, attr: UserAddr, size: usize, flags: AtFlags) Partial("no file system here has these attributes");
-                [469 / 469] file_setattr in stat (dirfd: DirFd, path: UserCStr, attr: UserAddr, size: usize, flags: AtFlags) Partial("no file system here has these attributes");
+                [468 / 468] file_getattr in stat (dirfd: DirFd, path: UserCStr, attr: UserOut<FileAttr>, size: usize, flags: AtFlags) Partial("flags only, of tmpfs and overlays on it");
+                [469 / 469] file_setattr in stat (dirfd: DirFd, path: UserCStr, attr: UserIn<FileAttr>, size: usize, flags: AtFlags) Partial("flags only, of tmpfs and overlays on it");
 
                 // names in directories
                 [78 / -] getdents in dir (fd: Fd, dirp: UserOut<u8>, count: u32) Full;

@@ -105,7 +105,7 @@ fn place(tree: &Arc<MountNamespace>, path: &[u8], is_directory: bool) -> Result<
         so_far.extend(name);
         let is_last = names.peek().is_none();
         let node = if is_directory || !is_last { NewNode::Directory } else { NewNode::Regular };
-        match vfs::create::create(&cx, &so_far, node, 0o755) {
+        match vfs::create::create(&cx, &so_far, node, vfs::create::Wanted::just(0o755)) {
             Ok(_) | Err(Errno::EEXIST) => {}
             Err(error) => return Err(error),
         }

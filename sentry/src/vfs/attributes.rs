@@ -6,7 +6,7 @@
 use abi::{Errno, cred::Capabilities};
 
 use super::{
-    AttributeChange, FileKind, Place, TimeChange,
+    AttributeChange, FileKind, Place, TimeChange, inode_flags,
     notify::{self, Event},
     permission::{self, Access},
 };
@@ -20,6 +20,7 @@ const GROUP_RUN: u32 = 0o010;
 pub fn change_mode(place: &Place, mode: u32, creds: &Credentials) -> Result<(), Errno> {
     place.mount.check_writable()?;
     let inode = place.inode();
+    inode_flags::check_free(&**inode)?;
     let owner = inode.owner()?;
     if !permission::is_owner(&owner, creds) {
         return Err(Errno::EPERM);
@@ -44,6 +45,7 @@ pub fn change_owner(
 ) -> Result<(), Errno> {
     place.mount.check_writable()?;
     let inode = place.inode();
+    inode_flags::check_free(&**inode)?;
     let owner = inode.owner()?;
     let may_all = creds.has(Capabilities::CHOWN);
     let is_owner = creds.fsuid == owner.uid;
@@ -92,6 +94,10 @@ pub fn change_times(
     let inode = place.inode();
     let owner = inode.owner()?;
     let both_now = accessed == Some(TimeChange::Now) && modified == Some(TimeChange::Now);
+    inode_flags::check_mutable(&**inode)?;
+    if !both_now {
+        inode_flags::check_not_append_only(&**inode)?;
+    }
     if !permission::is_owner(&owner, creds) {
         if !both_now {
             return Err(Errno::EPERM);
@@ -117,6 +123,7 @@ pub fn truncate(place: &Place, length: u64, limit: u64, creds: &Credentials) -> 
     }
     place.mount.check_writable()?;
     permission::check(&**inode, Access::WRITE, creds)?;
+    inode_flags::check_not_append_only(&**inode)?;
     inode.common().get_write_access()?;
     let result = resize(place, length, limit, creds);
     inode.common().put_write_access();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use abi::{DevId, Errno, cred::Capabilities};
 
 use super::{
-    Dentry, FileKind, Inode, NewNode, Place,
+    Dentry, FileKind, Inode, NewNode, Place, inode_flags,
     notify::{self, Event},
     permission::{self, Access},
     resolve::{self, Last, Lookup, ParentOf, ResolveContext},
@@ -18,12 +18,28 @@ use crate::creds::Credentials;
 const SET_GID: u32 = 0o2000;
 const NAME_MAX: usize = 255;
 
-/// Makes `node` at `path`. `mode` has seen the umask.
+/// The permissions that a caller wants for what it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// As the call gives them.
+    pub mode: u32,
+    /// What the caller's umask takes from them; 0 where it does not count.
+    pub umask: u32,
+}
+
+impl Wanted {
+    /// These, whatever the umask.
+    pub const fn just(mode: u32) -> Wanted {
+        Wanted { mode, umask: 0 }
+    }
+}
+
+/// Makes `node` at `path`.
 pub fn create(
     cx: &ResolveContext,
     path: &[u8],
     node: NewNode<'_>,
-    mode: u32,
+    wanted: Wanted,
 ) -> Result<Place, Errno> {
     let parent = resolve::walk_parent(cx, path, Lookup::empty())?;
     let is_directory = matches!(node, NewNode::Directory);
@@ -38,7 +54,7 @@ pub fn create(
     if is_device && !cx.creds.has(Capabilities::MKNOD) {
         return Err(Errno::EPERM);
     }
-    let dentry = create_at(directory, &name, node, mode, &cx.creds)?;
+    let dentry = create_at(directory, &name, node, wanted, &cx.creds)?;
     Ok(Place { mount: directory.mount.clone(), dentry })
 }
 
@@ -71,7 +87,7 @@ pub(super) fn create_at(
     directory: &Place,
     name: &[u8],
     node: NewNode<'_>,
-    mode: u32,
+    wanted: Wanted,
     creds: &Credentials,
 ) -> Result<Arc<Dentry>, Errno> {
     let inode = directory.inode();
@@ -86,28 +102,29 @@ pub(super) fn create_at(
         Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno),
     }
-    let (permissions, gid) = inherited(&**inode, is_directory, mode, creds)?;
+    let (permissions, gid) = inherited(&**inode, is_directory, wanted, creds)?;
     let child = role.create(name, node, permissions, creds.fsuid, gid)?;
     let dentry = directory.dentry.created(name, child);
     notify::name_event(inode, name, &**dentry.inode(), Event::CREATE, 0);
     Ok(dentry)
 }
 
-/// Permissions and group of a new file: both follow a set-group-id directory (`inode_init_owner()`).
+/// Permissions and group of a new file: both follow a set-group-id directory (`inode_init_owner()`). A
+/// set-group-id program is not made for a group one is not in, whatever the umask (`mode_strip_sgid()`).
 pub(super) fn inherited(
     directory: &dyn Inode,
     is_directory: bool,
-    mode: u32,
+    wanted: Wanted,
     creds: &Credentials,
 ) -> Result<(u32, u32), Errno> {
     let owner = directory.owner()?;
-    let mut permissions = mode & 0o7777;
+    let mut permissions = wanted.mode & !wanted.umask & 0o7777;
     if owner.permissions & SET_GID == 0 {
         return Ok((permissions, creds.fsgid));
     }
     if is_directory {
         permissions |= SET_GID;
-    } else if permissions & (SET_GID | 0o010) == SET_GID | 0o010
+    } else if wanted.mode & (SET_GID | 0o010) == SET_GID | 0o010
         && !creds.in_group(owner.gid)
         && !creds.has(Capabilities::FSETID)
     {
@@ -139,6 +156,7 @@ pub fn link(old: &Place, cx: &ResolveContext, path: &[u8]) -> Result<(), Errno> 
     }
     may_create(directory, &cx.creds)?;
     let inode = old.inode();
+    inode_flags::check_free(&**inode)?;
     if inode.kind() == FileKind::Directory {
         return Err(Errno::EPERM);
     }

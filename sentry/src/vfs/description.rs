@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -37,6 +37,8 @@ pub struct FileDescription {
     is_path: bool,
     /// Counted among the inode's writers.
     holds_write: bool,
+    /// open(2) made the file.
+    is_created: AtomicBool,
     status: AtomicU32,
     offset: Mutex<u64, levels::FileOffset>,
     /// The position as it was last left, for those who must not wait for it.
@@ -128,6 +130,7 @@ impl FileDescription {
             is_writable: !is_path && matches!(access, 1 | 2),
             is_path,
             holds_write,
+            is_created: AtomicBool::new(false),
             status: AtomicU32::new(flags.bits() & STATUS),
             offset: Mutex::new(0),
             last_offset: AtomicU64::new(0),
@@ -209,6 +212,15 @@ impl FileDescription {
     /// Whether the file system keeps the position.
     pub fn keeps_position(&self) -> bool {
         self.seeks_itself
+    }
+
+    /// Whether the open that made this made the file, too.
+    pub fn is_created(&self) -> bool {
+        self.is_created.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_created(&self) {
+        self.is_created.store(true, Ordering::Relaxed);
     }
 
     /// Who opened it.

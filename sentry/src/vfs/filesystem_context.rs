@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What fsopen(2) and fspick(2) open: a file system on its way into the tree (`struct fs_context`).
 
-use std::{any::Any, collections::VecDeque, fmt, sync::Arc};
+use std::{
+    any::Any,
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use abi::Errno;
 
-use super::{FileOps, Filesystem, Mount};
+use super::{DentryCache, FileOps, Filesystem, Mount};
 use crate::{
     io::Sink,
     sync::{Mutex, levels},
@@ -47,10 +52,16 @@ enum Phase {
     Working,
     /// It is made.
     Made(Arc<dyn Filesystem>),
-    /// It is mounted, here or since long: takes parameters to change it.
-    Mounted(Arc<Mount>),
+    /// It is mounted, here or since long: takes parameters to change it. The mount may go.
+    Mounted(Arc<dyn Filesystem>, Weak<DentryCache>),
     /// It could not be made.
     Failed,
+}
+
+impl Phase {
+    fn mounted(mount: &Mount) -> Phase {
+        Phase::Mounted(mount.filesystem().clone(), mount.cache())
+    }
 }
 
 struct State {
@@ -74,7 +85,7 @@ impl FilesystemContext {
     /// For a mounted one: fspick(2).
     pub fn picked(mount: Arc<Mount>) -> FilesystemContext {
         let kind = mount.filesystem().name().as_bytes().to_vec();
-        FilesystemContext::build(kind, Phase::Mounted(mount))
+        FilesystemContext::build(kind, Phase::mounted(&mount))
     }
 
     fn build(kind: Vec<u8>, phase: Phase) -> FilesystemContext {
@@ -96,7 +107,7 @@ impl FilesystemContext {
         check: impl FnOnce(&[u8]) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         let mut state = self.state.lock();
-        if !matches!(state.phase, Phase::Parameters | Phase::Mounted(_)) {
+        if !matches!(state.phase, Phase::Parameters | Phase::Mounted(..)) {
             return Err(Errno::EBUSY);
         }
         // `vfs_parse_sb_flag()`: words that are no file system's own.
@@ -138,20 +149,27 @@ impl FilesystemContext {
         }
     }
 
-    /// `FSCONFIG_CMD_RECONFIGURE`: changes the mounted file system with `change`.
-    pub fn reconfigure(
-        &self,
-        change: impl FnOnce(&Arc<Mount>, &Parameters) -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
-        let (mount, parameters) = {
+    /// `FSCONFIG_CMD_RECONFIGURE`: changes the mounted file system. `EBUSY` if it would become read-only while
+    /// files are open for writing.
+    pub fn reconfigure(&self) -> Result<(), Errno> {
+        let (filesystem, cache, parameters) = {
             let mut state = self.state.lock();
-            let Phase::Mounted(mount) = &state.phase else { return Err(Errno::EBUSY) };
-            let mount = mount.clone();
+            let Phase::Mounted(filesystem, cache) = &state.phase else { return Err(Errno::EBUSY) };
+            let (filesystem, cache) = (filesystem.clone(), cache.clone());
             state.phase = Phase::Working;
-            (mount, std::mem::take(&mut state.parameters))
+            (filesystem, cache, std::mem::take(&mut state.parameters))
         };
-        let changed = change(&mount, &parameters);
-        let phase = if changed.is_ok() { Phase::Mounted(mount) } else { Phase::Failed };
+        let is_read_only = parameters.is_read_only.unwrap_or(filesystem.is_read_only());
+        let becomes = is_read_only && !filesystem.is_read_only();
+        let is_written = cache.upgrade().is_some_and(|cache| cache.is_written());
+        let changed = match becomes && is_written {
+            true => Err(Errno::EBUSY),
+            false => filesystem.reconfigure(is_read_only, &parameters.text),
+        };
+        let phase = match changed {
+            Ok(()) => Phase::Mounted(filesystem, cache),
+            Err(_) => Phase::Failed,
+        };
         self.state.lock().phase = phase;
         changed
     }
@@ -170,12 +188,12 @@ impl FilesystemContext {
                     state.phase = Phase::Working;
                     (filesystem, std::mem::take(&mut state.parameters))
                 }
-                Phase::Mounted(_) | Phase::Working => return Err(Errno::EBUSY),
+                Phase::Mounted(..) | Phase::Working => return Err(Errno::EBUSY),
                 Phase::Parameters | Phase::Failed => return Err(Errno::EINVAL),
             }
         };
         let mount = make(filesystem, parameters.source.as_deref().unwrap_or(b"none"));
-        self.state.lock().phase = Phase::Mounted(mount.clone());
+        self.state.lock().phase = Phase::mounted(&mount);
         Ok(mount)
     }
 }

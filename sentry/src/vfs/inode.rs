@@ -7,7 +7,7 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
-use abi::Errno;
+use abi::{Errno, fileattr::InodeFlags};
 
 use super::FileOps;
 use crate::{creds::Credentials, mm::Mappable};
@@ -285,6 +285,16 @@ pub trait Inode: Send + Sync + fmt::Debug + Any {
     /// Changes attributes. `EPERM` where the file system has none to change, `EROFS` likewise.
     fn set_attributes(&self, change: &AttributeChange) -> Result<(), Errno>;
 
+    /// chattr(1)'s flags; `None` where the file system has none.
+    fn inode_flags(&self) -> Option<InodeFlags> {
+        None
+    }
+
+    /// Sets them, as permitted. `EOPNOTSUPP` for those that the file system does not know.
+    fn set_inode_flags(&self, _flags: InodeFlags) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
     /// Opens it. `flags` are open(2)'s, already permitted; creation and truncation have been dealt with.
     /// `ENXIO` for sockets and for devices that nobody implements. Never blocks: a fifo's open that has
     /// to wait for its peer does so through [`FileOps::open_wait`].
@@ -317,6 +327,11 @@ pub trait Inode: Send + Sync + fmt::Debug + Any {
     /// Whether what a cached dentry says of this inode still holds. Only for file systems that are not
     /// cacheable.
     fn revalidate(&self) -> bool {
+        true
+    }
+
+    /// Whether something may be mounted on it (Linux's `DCACHE_CANT_MOUNT`).
+    fn may_be_covered(&self) -> bool {
         true
     }
 

@@ -12,7 +12,7 @@
 //!   cached), `MountLinks`, `InodeState`, `FileLocks`. A lookup asks the file system under no lock and
 //!   throws the answer away if names have changed meanwhile.
 //! * **What it deliberately does not do.** Leases are refused, `F_NOTIFY` and `SIGIO` are not there;
-//!   POSIX ACLs and inode flags have no file system that keeps them.
+//!   POSIX ACLs have no file system that keeps them.
 
 pub mod anon;
 pub mod attributes;
@@ -28,6 +28,7 @@ pub mod epoll;
 mod file;
 mod filesystem_context;
 mod inode;
+pub mod inode_flags;
 mod mapped;
 mod mount;
 mod mount_attributes;

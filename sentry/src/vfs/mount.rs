@@ -153,6 +153,10 @@ impl Mount {
         &self.root
     }
 
+    pub(super) fn cache(&self) -> Weak<DentryCache> {
+        Arc::downgrade(&self.cache)
+    }
+
     /// What was given as mount(2)'s source.
     pub fn source(&self) -> &[u8] {
         &self.source
@@ -293,7 +297,7 @@ impl Mount {
     }
 
     /// It is used: the mark of `MNT_EXPIRE` goes.
-    pub(super) fn unmark_expiring(&self) {
+    pub fn unmark_expiring(&self) {
         if self.is_expiring.load(Ordering::Relaxed) {
             self.is_expiring.store(false, Ordering::Relaxed);
         }

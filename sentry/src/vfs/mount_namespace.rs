@@ -209,7 +209,7 @@ impl MountNamespace {
     ) -> Result<(), Errno> {
         let place = place.clone().descend();
         self.check_own(&place.mount)?;
-        if place.dentry.is_gone() {
+        if place.dentry.is_gone() || !place.inode().may_be_covered() {
             return Err(Errno::ENOENT);
         }
         if is_directory(&place) != is_directory(&Place::root_of(mount.clone())) {
@@ -508,8 +508,16 @@ fn hear_mount(
         }
         namespace.adopt(&part);
     }
-    let there = Place { mount: hearer.clone(), dentry: place.dentry.clone() }.descend();
+    // What hangs there already comes to cover the copy.
+    let there = Place { mount: hearer.clone(), dentry: place.dentry.clone() };
+    let cover = hearer.mounted_at(&place.dentry);
+    if let Some(cover) = &cover {
+        cover.detach();
+    }
     copy.attach(&there);
+    if let Some(cover) = &cover {
+        cover.attach(&Place::root_of(copy).descend());
+    }
 }
 
 /// An unmount at `point` reaches `hearer`: what hangs there goes, unless something hangs on it. What only

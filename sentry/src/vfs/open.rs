@@ -7,7 +7,9 @@ use abi::{DevId, Errno, fcntl::OpenFlags};
 
 use super::{
     Caller, Dentry, FileDescription, FileKind, FileOps, Lookup, MountOptions, NewNode, Place,
-    ResolveContext, attributes, create, devices,
+    ResolveContext, attributes,
+    create::{self, Wanted},
+    devices, inode_flags,
     notify::{self, Event},
     permission::{self, Access},
     resolve,
@@ -61,7 +63,9 @@ pub fn open(
         match find_or_make(cx, path, request, how)? {
             (place, true) => {
                 // What one has made oneself one may open, whatever its permissions say.
-                return open_checked(&place, flags, &cx.creds, caller);
+                let file = open_checked(&place, flags, &cx.creds, caller)?;
+                file.set_created();
+                return Ok(file);
             }
             (place, false) => place,
         }
@@ -107,8 +111,8 @@ fn find_or_make(
         let directory = target.directory;
         directory.mount.check_writable()?;
         create::may_create(&directory, &cx.creds)?;
-        let mode = request.mode & !request.umask;
-        match create::create_at(&directory, &target.name, NewNode::Regular, mode, &cx.creds) {
+        let wanted = Wanted { mode: request.mode, umask: request.umask };
+        match create::create_at(&directory, &target.name, NewNode::Regular, wanted, &cx.creds) {
             Ok(dentry) => return Ok((Place { mount: directory.mount, dentry }, true)),
             // Somebody else made it in between.
             Err(Errno::EEXIST) if !request.flags.contains(OpenFlags::EXCL) => {}
@@ -130,8 +134,8 @@ fn open_unnamed(
     let inode = directory.inode();
     permission::check(&**inode, Access::WRITE | Access::EXECUTE, &cx.creds)?;
     let role = inode.as_directory().ok_or(Errno::ENOTDIR)?;
-    let mode = request.mode & !request.umask;
-    let (permissions, gid) = create::inherited(&**inode, false, mode, &cx.creds)?;
+    let wanted = Wanted { mode: request.mode, umask: request.umask };
+    let (permissions, gid) = create::inherited(&**inode, false, wanted, &cx.creds)?;
     let unnamed = role.create_unnamed(permissions, cx.creds.fsuid, gid)?;
     let name = format!("#{}", unnamed.attributes()?.inode);
     let dentry = Dentry::unnamed(&directory.dentry, unnamed, name.as_bytes());
@@ -168,8 +172,15 @@ pub fn check(place: &Place, flags: OpenFlags, creds: &Credentials) -> Result<(),
         FileKind::Regular if is_writing => place.mount.check_writable()?,
         _ => {}
     }
+    if is_writing {
+        inode_flags::check_mutable(&**inode)?;
+    }
     let owner = inode.owner()?;
     permission::check_owner(&owner, inode.kind(), wanted, creds)?;
+    let only_appends = flags.contains(OpenFlags::APPEND) && !flags.contains(OpenFlags::TRUNC);
+    if is_writing && !only_appends {
+        inode_flags::check_not_append_only(&**inode)?;
+    }
     if flags.contains(OpenFlags::NOATIME) && !permission::is_owner(&owner, creds) {
         return Err(Errno::EPERM);
     }

@@ -4,7 +4,7 @@
 use abi::{Errno, cred::Capabilities};
 use bitflags::bitflags;
 
-use super::{FileKind, Inode, Owner};
+use super::{FileKind, Inode, Owner, inode_flags};
 use crate::creds::Credentials;
 
 bitflags! {
@@ -22,6 +22,9 @@ bitflags! {
 
 /// `EACCES` unless `creds` may do `wanted` (`inode_permission()` without the read-only check).
 pub fn check(inode: &dyn Inode, wanted: Access, creds: &Credentials) -> Result<(), Errno> {
+    if wanted.contains(Access::WRITE) {
+        inode_flags::check_mutable(inode)?;
+    }
     check_owner(&inode.owner()?, inode.kind(), wanted, creds)
 }
 

@@ -10,6 +10,7 @@ use abi::Errno;
 use super::{
     Dentry, FileKind, Place, RenameMode,
     create::may_create,
+    inode_flags,
     notify::{self, Event},
     permission::{self, Access},
     resolve::{self, Last, Lookup, ParentOf, ResolveContext},
@@ -30,9 +31,12 @@ fn may_delete(
     creds: &Credentials,
 ) -> Result<(), Errno> {
     let inode = directory.inode();
+    inode_flags::check_mutable(&**inode)?;
     let owner = inode.owner()?;
     let wanted = Access::WRITE | Access::EXECUTE;
     permission::check_owner(&owner, FileKind::Directory, wanted, creds)?;
+    inode_flags::check_not_append_only(&**inode)?;
+    inode_flags::check_free(&**victim.inode())?;
     let victim_owner = victim.inode().owner()?;
     if permission::is_kept_by_sticky(&owner, &victim_owner, creds) {
         return Err(Errno::EPERM);

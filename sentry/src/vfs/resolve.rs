@@ -156,9 +156,6 @@ pub fn walk_target(cx: &ResolveContext, path: &[u8], how: Lookup) -> Result<Targ
     loop {
         let Last::Name { name, is_slashed: false } = last else { return Err(Errno::EISDIR) };
         walk.check_search()?;
-        if name.len() > NAME_MAX {
-            return Err(Errno::ENAMETOOLONG);
-        }
         let directory = walk.at.clone();
         let child = match lookup(&directory.dentry, &name) {
             Ok(child) => child,
@@ -195,6 +192,9 @@ pub fn lookup(directory: &Arc<Dentry>, name: &[u8]) -> Result<Arc<Dentry>, Errno
 
 /// As [`lookup`]; `ahead` is the text behind the name, for file systems that walk several at once.
 fn lookup_ahead(directory: &Arc<Dentry>, name: &[u8], ahead: &[u8]) -> Result<Arc<Dentry>, Errno> {
+    if name.len() > NAME_MAX {
+        return Err(Errno::ENAMETOOLONG);
+    }
     match directory.cached(name) {
         Cached::There(dentry) => {
             if directory.is_cacheable() || dentry.is_mountpoint() || dentry.inode().revalidate() {
@@ -384,9 +384,6 @@ impl<'a> Walk<'a> {
 
     /// Goes to the child `name`. The text of a symbolic link that is to be followed comes back instead.
     fn step(&mut self, name: &[u8], ahead: &[u8], follow: bool) -> Result<Option<Vec<u8>>, Errno> {
-        if name.len() > NAME_MAX {
-            return Err(Errno::ENAMETOOLONG);
-        }
         let child = lookup_ahead(&self.at.dentry, name, ahead)?;
         if child.inode().kind() == FileKind::Symlink && follow && !child.is_mountpoint() {
             return self.follow(&child);

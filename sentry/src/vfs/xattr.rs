@@ -8,7 +8,7 @@ use abi::{
 };
 
 use super::{
-    FileKind, Inode, Place, Xattrs,
+    FileKind, Inode, Place, Xattrs, inode_flags,
     notify::{self, Event},
     permission::{self, Access},
 };
@@ -27,6 +27,9 @@ fn check_namespace(
     purpose: Use,
     creds: &Credentials,
 ) -> Result<(), Errno> {
+    if purpose == Use::Write {
+        inode_flags::check_free(inode)?;
+    }
     if name.starts_with(b"security.") || name.starts_with(b"system.") {
         return Ok(());
     }

@@ -264,6 +264,13 @@ consts! {
 }
 
 layout! {
+    /// `FICLONERANGE`'s argument.
+    pub struct FileCloneRange [32] {
+        src_fd: i64,
+        src_offset: u64,
+        src_length: u64,
+        dest_offset: u64,
+    }
     /// `struct termios` as the kernel has it.
     pub struct Termios [36] {
         c_iflag: u32,

@@ -20,12 +20,11 @@ use sentry::{
     kernel::SysResult,
     task::Current,
     vfs::{
-        self, FileDescription, FilesystemContext, Lookup, Mount, MountNamespace, Parameters, Put,
-        Setting, open,
+        self, FileDescription, FilesystemContext, Lookup, Mount, MountNamespace, Put, Setting, open,
     },
 };
 
-use super::{attributes, check_unwritten};
+use super::attributes;
 use crate::path;
 
 /// The longest key, and the longest string, with their NULs.
@@ -209,12 +208,7 @@ fn command(cx: &mut Current, context: &FilesystemContext, cmd: FsconfigCommand) 
         })?);
     }
     MountNamespace::check_admin(&creds)?;
-    Ok(context.reconfigure(|mount: &Arc<Mount>, parameters: &Parameters| {
-        let filesystem = mount.filesystem();
-        let is_read_only = parameters.is_read_only.unwrap_or(filesystem.is_read_only());
-        check_unwritten(&vfs::Place::root_of(mount.clone()), is_read_only)?;
-        filesystem.reconfigure(is_read_only, &parameters.text)
-    })?)
+    Ok(context.reconfigure()?)
 }
 
 /// fsmount(2)

@@ -9,7 +9,8 @@ use sentry::{
     net::SocketCaller,
     task::{Current, FsContext},
     vfs::{
-        Inode, NewNode, ResolveContext, create,
+        Inode, NewNode, ResolveContext,
+        create::{self, Wanted},
         permission::{self, Access},
         resolve::{self, Lookup},
     },
@@ -52,8 +53,8 @@ impl SocketCaller for Asker {
     }
 
     fn create_name(&mut self, path: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
-        let mode = 0o777 & !self.fs.umask();
-        match create::create(&self.walker(), path, NewNode::Socket, mode) {
+        let wanted = Wanted { mode: 0o777, umask: self.fs.umask() };
+        match create::create(&self.walker(), path, NewNode::Socket, wanted) {
             Ok(place) => Ok(Arc::clone(place.inode())),
             Err(Errno::EEXIST) => Err(Errno::EADDRINUSE),
             Err(errno) => Err(errno),

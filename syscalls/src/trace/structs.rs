@@ -6,6 +6,7 @@ use abi::{
     cred::{CapUserData, CapUserHeader},
     epoll::{EpollEvent, EpollEvents},
     fcntl::{OpenFlags, OpenHow},
+    fileattr::FileAttr,
     futex::FutexWaitv,
     ipc::{MqAttr, Msqid64Ds, Sembuf, Shmid64Ds},
     mount::{MountAttr, MountIdRequest, StatFs, Ustat},
@@ -72,7 +73,7 @@ macro_rules! opaque {
 
 opaque!(
     CapUserData Msqid64Ds Shmid64Ds MqAttr Ustat Rseq Timex Tms Timezone Sysinfo Statx XattrArgs
-    MountAttr MountIdRequest SchedAttr Rusage Sembuf FutexWaitv SigSetWithSize Utimbuf SigEvent
+    FileAttr MountAttr MountIdRequest SchedAttr Rusage Sembuf FutexWaitv SigSetWithSize Utimbuf SigEvent
 );
 
 /// A number in brackets, as strace(1) shows what a pointer to one points at.

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use abi::{Errno, fcntl::OpenFlags};
+use abi::{Errno, fcntl::OpenFlags, fileattr::InodeFlags};
 
 use super::{
     OverlayFilesystem,
@@ -186,6 +186,18 @@ impl Inode for OverlayInode {
             None => self.copy_up()?,
         };
         upper.set_attributes(change)
+    }
+
+    fn inode_flags(&self) -> Option<InodeFlags> {
+        match self.upper() {
+            Some(upper) => upper.inode_flags(),
+            // As what it will be once it is changed.
+            None => self.filesystem.upper.root().inode_flags().map(|_| InodeFlags::empty()),
+        }
+    }
+
+    fn set_inode_flags(&self, flags: InodeFlags) -> Result<(), Errno> {
+        self.copy_up()?.set_inode_flags(flags)
     }
 
     fn open(

@@ -226,8 +226,22 @@ impl Buffer {
         whole
     }
 
+    /// Up to `most` bytes from the front, which stay.
+    pub(super) fn peek(&self, most: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(most.min(self.len()));
+        for slot in &self.slots {
+            let left = most - bytes.len();
+            let piece = slot.bytes();
+            bytes.extend_from_slice(piece.get(..left).unwrap_or(piece));
+            if bytes.len() == most {
+                break;
+            }
+        }
+        bytes
+    }
+
     /// Drops `bytes` from the front.
-    fn skip(&mut self, mut bytes: usize) {
+    pub(super) fn skip(&mut self, mut bytes: usize) {
         while bytes > 0 {
             let Some(front) = self.slots.front_mut() else { break };
             if front.len > bytes {

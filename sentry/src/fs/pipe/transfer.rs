@@ -22,6 +22,33 @@ impl PipeEnd {
         self.pass(to, len, Pass::Tee)
     }
 
+    /// Hands what is in the pipe to `take`, at most `most` bytes, and drops what it took. A reader that comes
+    /// while `take` has not answered may see the same bytes: Linux would have it wait.
+    pub fn offer(
+        &self,
+        most: usize,
+        take: &mut dyn FnMut(&[u8]) -> Result<Try<usize>, Errno>,
+    ) -> Result<Try<usize>, Errno> {
+        let bytes = {
+            let state = self.pipe.state.lock();
+            if state.buffer.is_empty() {
+                return Ok(if state.writers == 0 { Try::Done(0) } else { Try::WouldBlock });
+            }
+            state.buffer.peek(most)
+        };
+        let Try::Done(taken) = take(&bytes)? else { return Ok(Try::WouldBlock) };
+        let has_room = {
+            let mut state = self.pipe.state.lock();
+            let was_full = state.buffer.is_full();
+            state.buffer.skip(taken);
+            was_full && !state.buffer.is_full()
+        };
+        if has_room {
+            self.pipe.queue.notify(Ready::WRITABLE);
+        }
+        Ok(Try::Done(taken))
+    }
+
     fn pass(&self, to: &PipeEnd, len: usize, how: Pass) -> Result<Try<usize>, Errno> {
         if Arc::ptr_eq(&self.pipe, &to.pipe) {
             return Err(Errno::EINVAL);

@@ -75,6 +75,10 @@ impl Link for ToFile {
         let (file, _) = find(&self.0, self.1)?;
         Ok(LinkTarget::Magic(file.place().clone()))
     }
+
+    fn may_be_covered(&self) -> bool {
+        false
+    }
 }
 
 /// `fdinfo`.

@@ -81,9 +81,9 @@ fn mangled(bytes: &[u8]) -> String {
     text
 }
 
-fn mount_options(mount: &Mount) -> String {
+fn mount_options(mount: &Mount, is_read_only: bool) -> String {
     let options = mount.options();
-    let mut text = if options.contains(MountOptions::RDONLY) { "ro" } else { "rw" }.to_owned();
+    let mut text = if is_read_only { "ro" } else { "rw" }.to_owned();
     for (flag, word) in [
         (MountOptions::NOSUID, ",nosuid"),
         (MountOptions::NODEV, ",nodev"),
@@ -121,7 +121,9 @@ fn source(mount: &Mount) -> String {
 pub(super) fn mounts(subject: &Subject) -> String {
     let line = |(mount, path): (Arc<Mount>, String)| {
         let filesystem = mount.filesystem();
-        let (options, more) = (mount_options(&mount), filesystem.options());
+        // Here, unlike in mountinfo, a read-only file system makes the mount so.
+        let options = mount_options(&mount, mount.check_writable().is_err());
+        let more = filesystem.options();
         format!("{} {path} {} {options}{more} 0 0\n", source(&mount), filesystem.name())
     };
     visible(subject).into_iter().map(line).collect()
@@ -151,7 +153,7 @@ pub(super) fn mountinfo(subject: &Subject) -> String {
             mount.id(),
             device.major(),
             device.minor(),
-            mount_options(&mount),
+            mount_options(&mount, mount.options().contains(MountOptions::RDONLY)),
             filesystem.name(),
             source(&mount),
             filesystem.options(),

@@ -79,6 +79,11 @@ impl<F: Fn() -> String + Send + Sync> Text for F {
 pub trait Link: Send + Sync {
     /// Where it leads, for who asks.
     fn target(&self, asker: &Credentials) -> Result<LinkTarget, Errno>;
+
+    /// Whether something may be mounted on it.
+    fn may_be_covered(&self) -> bool {
+        true
+    }
 }
 
 impl<F: Fn() -> Vec<u8> + Send + Sync> Link for F {
@@ -303,6 +308,10 @@ impl Inode for Node {
 
     fn filesystem(&self) -> Arc<dyn Filesystem> {
         self.pseudo()
+    }
+
+    fn may_be_covered(&self) -> bool {
+        !matches!(&self.body, Body::Link(link) if !link.may_be_covered())
     }
 
     fn common(&self) -> &InodeCommon {

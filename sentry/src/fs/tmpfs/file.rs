@@ -61,9 +61,7 @@ impl RegularFile {
             return Ok(want);
         }
         // Nearly full: what is there already may be written over, and the free pages filled.
-        let first_new = content.size().next_multiple_of(PAGE_SIZE).max(offset);
-        let until = first_new.saturating_add(free * PAGE_SIZE) / PAGE_SIZE * PAGE_SIZE;
-        match until.saturating_sub(offset).min(want) {
+        match content.room(offset, want, free) {
             0 => Err(Errno::ENOSPC),
             room => Ok(room),
         }
@@ -115,8 +113,7 @@ impl FileOps for RegularFile {
             if end > content.size() && seals.contains(Seals::GROW) {
                 return Err(Errno::EPERM);
             }
-            let needed = len.div_ceil(PAGE_SIZE).saturating_sub(content.pages());
-            if needed > self.node.filesystem.free_pages() {
+            if content.missing_pages(offset, len) > self.node.filesystem.free_pages() {
                 return Err(Errno::ENOSPC);
             }
             content.allocate(offset, len, mode.contains(FallocateMode::KEEP_SIZE))

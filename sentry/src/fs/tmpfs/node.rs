@@ -10,7 +10,11 @@ use std::{
     },
 };
 
-use abi::{Errno, PAGE_SIZE, fcntl::OpenFlags, fcntl::Seals};
+use abi::{
+    Errno, PAGE_SIZE,
+    fcntl::{OpenFlags, Seals},
+    fileattr::InodeFlags,
+};
 
 use super::{
     content::Content,
@@ -71,6 +75,7 @@ pub(super) struct Meta {
     pub(super) accessed: Timestamp,
     pub(super) modified: Timestamp,
     pub(super) changed: Timestamp,
+    flags: InodeFlags,
     /// Unnamed, but may get a name (`O_TMPFILE` without `O_EXCL`).
     pub(super) is_linkable: bool,
     xattrs: Option<Box<BTreeMap<Box<[u8]>, Box<[u8]>>>>,
@@ -116,6 +121,7 @@ impl Node {
                 accessed: now,
                 modified: now,
                 changed: now,
+                flags: InodeFlags::empty(),
                 is_linkable: false,
                 xattrs: None,
             }),
@@ -262,6 +268,7 @@ impl Inode for Node {
         let now = now();
         let mut meta = self.meta.lock();
         let is_due = match policy {
+            _ if meta.flags.contains(InodeFlags::NOATIME_FL) => false,
             AccessTime::Never => false,
             AccessTime::Always => true,
             AccessTime::Relative => {
@@ -307,6 +314,24 @@ impl Inode for Node {
         meta.accessed = change.accessed.map_or(meta.accessed, |time| time.or(now));
         meta.modified = change.modified.map_or(meta.modified, |time| time.or(now));
         meta.changed = now;
+        Ok(())
+    }
+
+    fn inode_flags(&self) -> Option<InodeFlags> {
+        Some(self.meta.lock().flags)
+    }
+
+    fn set_inode_flags(&self, flags: InodeFlags) -> Result<(), Errno> {
+        let known = InodeFlags::IMMUTABLE_FL
+            | InodeFlags::APPEND_FL
+            | InodeFlags::NODUMP_FL
+            | InodeFlags::NOATIME_FL;
+        if !known.contains(flags) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let mut meta = self.meta.lock();
+        meta.flags = flags;
+        meta.changed = now();
         Ok(())
     }
 

@@ -87,3 +87,32 @@ pub fn no_more_than_there_is_room_for() {
     let got = sys!(splice, pair[1], 0, w3, 0, 100_000, 0).ok();
     show!("socket", got > 0 && got <= 65536);
 }
+
+pub fn pipe_to_socket() {
+    let bytes = vec![7u8; 60_000];
+    let (r, w) = kit::pipe();
+    let mut pair = [0i32; 2];
+    sys!(socketpair, libc::AF_UNIX, libc::SOCK_STREAM, 0, pair.as_mut_ptr()).ok();
+    sys!(write, w, bytes.as_ptr(), bytes.len()).ok();
+    let mut left = bytes.len() as i64;
+    while left > 0 {
+        left -= sys!(splice, r, 0, pair[0], 0, left, 0).ok();
+    }
+    show!("left", left);
+    show!("empty", sys!(splice, r, 0, pair[0], 0, 10, 2));
+    let mut room = vec![0u8; bytes.len()];
+    let mut got = 0;
+    while got < bytes.len() {
+        got += sys!(read, pair[1], room[got..].as_mut_ptr(), room.len() - got).ok() as usize;
+    }
+    show!("same", room == bytes);
+    kit::close(&[w]);
+    show!("no writer", sys!(splice, r, 0, pair[0], 0, 10, 0));
+    kit::close(&[pair[1]]);
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    let (r, w) = kit::pipe();
+    sys!(write, w, c"abc", 3).ok();
+    show!("no reader", sys!(splice, r, 0, pair[0], 0, 3, 0));
+    show!("kept", sys!(ioctl, r, libc::FIONREAD, kit::at(&mut left)));
+    show!("bytes", left as i32);
+}

@@ -46,3 +46,49 @@ pub fn shared_by_dup_and_fork() {
     let again = kit::open("f", libc::O_RDONLY);
     show!("open", sys!(lseek, again, 0, libc::SEEK_CUR));
 }
+
+pub fn small_holes() {
+    crate::mount::mount::apart(|| {
+        crate::mount::mount::tmpfs("m");
+        let fd = kit::file("m/f", b"");
+        let seek = |at: i64| {
+            let (data, hole) = (sys!(lseek, fd, at, 3), sys!(lseek, fd, at, 4));
+            let mut buf = [0i64; 18];
+            sys!(fstat, fd, buf.as_mut_ptr()).ok();
+            format!("data {data} hole {hole} blocks {} size {}", buf[8], buf[6])
+        };
+        show!("empty", seek(0));
+        sys!(pwrite64, fd, c"x", 1, 9000).ok();
+        show!("behind a hole", seek(0));
+        show!("in the data", seek(8500));
+        sys!(ftruncate, fd, 20_000).ok();
+        show!("at the end", seek(12_000));
+        show!("allocate", sys!(fallocate, fd, 1, 0, 4096));
+        sys!(pwrite64, fd, c"x", 1, 100).ok();
+        show!("filled", seek(0));
+        show!("punch", sys!(fallocate, fd, 3, 4000, 8000));
+        show!("punched", seek(0));
+        sys!(pwrite64, fd, c"x", 1, 300_000).ok();
+        show!("grown", seek(5000));
+        sys!(ftruncate, fd, 5).ok();
+        show!("cut", seek(0));
+    });
+}
+
+pub fn a_full_file_system() {
+    crate::mount::mount::apart(|| {
+        std::fs::create_dir("m").unwrap();
+        sys!(mount, c"x", c"m", c"tmpfs", 0, c"size=64k").ok();
+        let fd = kit::file("m/f", b"");
+        show!("too much", sys!(fallocate, fd, 0, 0, 70_000));
+        show!("half", sys!(fallocate, fd, 0, 0, 32_768));
+        show!("the same", sys!(fallocate, fd, 0, 0, 32_768));
+        show!("other half", sys!(fallocate, fd, 0, 32_768, 32_768));
+        show!("one more", sys!(fallocate, fd, 0, 65_536, 1));
+        show!("write what there is", sys!(pwrite64, fd, c"x", 1, 40_000));
+        show!("write more", sys!(pwrite64, fd, c"x", 1, 65_536));
+        show!("punch", sys!(fallocate, fd, 3, 0, 4096));
+        show!("write more", sys!(pwrite64, fd, c"x", 1, 65_536));
+        show!("write the hole", sys!(pwrite64, fd, c"x", 1, 0));
+    });
+}
