@@ -133,7 +133,7 @@ fn empty(
     let mut done = 0;
     while done < len {
         let offset = to.offset;
-        let mut op = || {
+        let op = || {
             source.offer((len - done).min(CHUNK), &mut |bytes| {
                 let mut bytes = SliceSource::new(bytes);
                 match offset {
