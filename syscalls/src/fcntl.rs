@@ -7,13 +7,13 @@ use abi::{
     Errno, Fd, UserAddr, UserIn, UserInOut, UserOut,
     cred::Capabilities,
     fcntl::{
-        F_ADD_SEALS, F_CREATED_QUERY, F_DUPFD, F_DUPFD_CLOEXEC, F_DUPFD_QUERY, F_GET_FILE_RW_HINT,
-        F_GET_RW_HINT, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLEASE, F_GETLK, F_GETOWN, F_GETOWN_EX,
-        F_GETOWNER_UIDS, F_GETPIPE_SZ, F_GETSIG, F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW,
-        F_OWNER_PGRP, F_OWNER_PID, F_OWNER_TID, F_RDLCK, F_SET_FILE_RW_HINT, F_SET_RW_HINT,
-        F_SETFD, F_SETFL, F_SETLEASE, F_SETLK, F_SETLKW, F_SETOWN, F_SETOWN_EX, F_SETPIPE_SZ,
-        F_SETSIG, F_UNLCK, F_WRLCK, FOwnerEx, FcntlCommand, FdFlags, Flock, FlockOperation,
-        OpenFlags, SEEK_CUR, SEEK_END, SEEK_SET, Seals,
+        DnotifyMask, F_ADD_SEALS, F_CREATED_QUERY, F_DUPFD, F_DUPFD_CLOEXEC, F_DUPFD_QUERY,
+        F_GET_FILE_RW_HINT, F_GET_RW_HINT, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLEASE, F_GETLK,
+        F_GETOWN, F_GETOWN_EX, F_GETOWNER_UIDS, F_GETPIPE_SZ, F_GETSIG, F_NOTIFY, F_OFD_GETLK,
+        F_OFD_SETLK, F_OFD_SETLKW, F_OWNER_PGRP, F_OWNER_PID, F_OWNER_TID, F_RDLCK,
+        F_SET_FILE_RW_HINT, F_SET_RW_HINT, F_SETFD, F_SETFL, F_SETLEASE, F_SETLK, F_SETLKW,
+        F_SETOWN, F_SETOWN_EX, F_SETPIPE_SZ, F_SETSIG, F_UNLCK, F_WRLCK, FOwnerEx, FcntlCommand,
+        FdFlags, Flock, FlockOperation, OpenFlags, SEEK_CUR, SEEK_END, SEEK_SET, Seals,
     },
     ioctl::{
         FICLONE, FICLONERANGE, FIGETBSZ, FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD, FIOQSIZE,
@@ -69,7 +69,11 @@ pub fn fcntl(cx: &mut Current, fd: Fd, op: FcntlCommand, arg: u64) -> SysResult<
         }
         F_GETFL => Ok(u64::from(file.status().bits())),
         F_SETFL => {
+            let was_async = file.status().contains(OpenFlags::ASYNC);
             set_status(cx, &file, OpenFlags::from_bits_retain(int.cast_unsigned()))?;
+            if file.status().contains(OpenFlags::ASYNC) != was_async {
+                cx.change_async(&file, fd.0);
+            }
             Ok(0)
         }
         F_GETLK | F_OFD_GETLK => get_lock(cx, &file, op, UserInOut::new(UserAddr(arg))),
@@ -109,7 +113,11 @@ pub fn fcntl(cx: &mut Current, fd: Fd, op: FcntlCommand, arg: u64) -> SysResult<
         }
         F_GETLEASE => Ok(u64::from(F_UNLCK.cast_unsigned())),
         F_SETLEASE => Err(refuse_lease(cx, &file, int).into()),
-        // F_NOTIFY: as a kernel without CONFIG_DNOTIFY.
+        F_NOTIFY => {
+            let mask = DnotifyMask::from_bits_truncate(int.cast_unsigned());
+            cx.watch_directory(&file, fd.0, mask)?;
+            Ok(0)
+        }
         _ => Err(Errno::EINVAL.into()),
     }
 }
@@ -181,10 +189,8 @@ fn signal_owner(
     let owner = file.signal_owner();
     let int = FcntlArg(arg).int();
     let (kind, id) = (owner.kind.load(Ordering::Relaxed), owner.id.load(Ordering::Relaxed));
-    let store = |kind: i32, id: i32| {
-        owner.kind.store(kind, Ordering::Relaxed);
-        owner.id.store(id, Ordering::Relaxed);
-    };
+    let creds = cx.creds();
+    let store = |kind: i32, id: i32| owner.set(kind, id, &creds);
     match op.0 {
         F_SETOWN if int == i32::MIN => Err(Errno::EINVAL.into()),
         F_SETOWN if int < 0 => {
@@ -224,8 +230,7 @@ fn signal_owner(
         }
         F_GETSIG => Ok(u64::from(owner.signal.load(Ordering::Relaxed).cast_unsigned())),
         _ => {
-            let ids = [cx.creds().ruid, cx.creds().euid];
-            cx.write(UserOut::new(UserAddr(arg)), &ids)?;
+            cx.write(UserOut::new(UserAddr(arg)), &owner.setter())?;
             Ok(0)
         }
     }
@@ -395,6 +400,7 @@ pub fn ioctl(cx: &mut Current, fd: Fd, op: IoctlRequest, arg: UserAddr) -> SysRe
         FIOASYNC => {
             let on: i32 = cx.read(UserIn::new(arg))?;
             switch(&file, OpenFlags::ASYNC, on != 0);
+            cx.change_async(&file, fd.0);
         }
         FIOQSIZE => match file.kind() {
             FileKind::Regular | FileKind::Directory | FileKind::Symlink => {

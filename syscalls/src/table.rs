@@ -105,7 +105,7 @@ macro_rules! with_table {
 
                 // what open files are told
                 [16 / 29] ioctl in fcntl (fd: Fd, op: IoctlRequest, arg: UserAddr) Full;
-                [72 / 25] fcntl in fcntl (fd: Fd, op: FcntlCommand, arg: u64) Partial("leases are refused, F_NOTIFY and SIGIO are not there");
+                [72 / 25] fcntl in fcntl (fd: Fd, op: FcntlCommand, arg: u64) Partial("leases are refused");
                 [73 / 32] flock in fcntl (fd: Fd, op: FlockOperation) Full;
 
                 // what files are

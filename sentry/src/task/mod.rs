@@ -8,6 +8,7 @@
 //!   and its memory's plan. Everybody else sends: [`Task::interrupt`] makes it look.
 //! * **Lock levels.** `TaskSet` over `SignalHandlers` over `TaskState`.
 
+mod async_io;
 mod caller;
 pub mod calling;
 mod clone;

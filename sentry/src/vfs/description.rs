@@ -2,6 +2,7 @@
 //! Open files: what a file descriptor refers to.
 
 use std::{
+    any::Any,
     fmt,
     sync::{
         Arc,
@@ -12,15 +13,15 @@ use std::{
 use abi::{Errno, fcntl::OpenFlags};
 
 use super::{
-    AT_POSITION, AccessTime, Attributes, Dentry, FileKind, FileOps, Inode, MountOptions, Place,
-    SeekFrom, anon,
+    AT_POSITION, AccessTime, Attributes, Dentry, FileKind, FileOps, Inode, LockOwner, MountOptions,
+    Place, SeekFrom, anon,
     notify::{self, Event},
 };
 use crate::{
     creds::Credentials,
     io::{LimitedSource, Sink, Source},
     sync::{Mutex, levels},
-    wait::{Ready, Try},
+    wait::{Ready, Registration, Try},
 };
 
 /// What open(2) makes and dup(2) shares: position, status flags, rights, and the file behind them.
@@ -48,7 +49,7 @@ pub struct FileDescription {
 }
 
 /// Who gets `SIGIO` (fcntl(2), `F_SETOWN` and `F_SETSIG`).
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct SignalOwner {
     /// `F_OWNER_TID`, `F_OWNER_PID` or `F_OWNER_PGRP`.
     pub kind: AtomicI32,
@@ -56,6 +57,62 @@ pub struct SignalOwner {
     pub id: AtomicI32,
     /// The signal; 0: `SIGIO`.
     pub signal: AtomicI32,
+    /// Real and effective user of who set the owner.
+    ids: [AtomicU32; 2],
+    /// What listens while `O_ASYNC` is set.
+    registration: Mutex<Option<Registration>, levels::Leaf>,
+    /// What listens for `F_NOTIFY`, by whose descriptor it was asked.
+    watches: Mutex<Vec<(LockOwner, Watch)>, levels::Leaf>,
+}
+
+/// Something that listens as long as it is kept.
+type Watch = Arc<dyn Any + Send + Sync>;
+
+impl SignalOwner {
+    /// Names who gets the signals.
+    pub fn set(&self, kind: i32, id: i32, by: &Credentials) {
+        let [real, effective] = &self.ids;
+        real.store(by.ruid, Ordering::Relaxed);
+        effective.store(by.euid, Ordering::Relaxed);
+        self.kind.store(kind, Ordering::Relaxed);
+        self.id.store(id, Ordering::Relaxed);
+    }
+
+    /// Real and effective user of who set the owner (`F_GETOWNER_UIDS`).
+    pub fn setter(&self) -> [u32; 2] {
+        [0, 1].map(|index: usize| self.ids.get(index).map_or(0, |id| id.load(Ordering::Relaxed)))
+    }
+
+    /// `sigio_perm()`: whether who set the owner may signal one with these credentials.
+    pub fn may_signal(&self, target: &Credentials) -> bool {
+        let own = self.setter();
+        let [_, effective] = own;
+        effective == 0 || own.iter().any(|uid| *uid == target.ruid || *uid == target.suid)
+    }
+
+    /// Keeps what listens for `O_ASYNC` now.
+    pub fn set_registration(&self, registration: Option<Registration>) {
+        let old = std::mem::replace(&mut *self.registration.lock(), registration);
+        drop(old);
+    }
+
+    /// What listens for `F_NOTIFY` through a descriptor of `owner`.
+    pub fn watch_of(&self, owner: LockOwner) -> Option<Watch> {
+        let watches = self.watches.lock();
+        watches.iter().find(|(of, _)| *of == owner).map(|(_, watch)| watch.clone())
+    }
+
+    /// Keeps a watch, in the place of an older one of `owner`.
+    pub fn keep_watch(&self, owner: LockOwner, watch: Watch) {
+        self.forget_watch(owner);
+        self.watches.lock().push((owner, watch));
+    }
+
+    /// `dnotify_flush()`.
+    pub fn forget_watch(&self, owner: LockOwner) {
+        let old: Vec<_> = self.watches.lock().extract_if(.., |(of, _)| *of == owner).collect();
+        drop(old);
+    }
 }
 
 /// How one write(2)-like call departs from the description's flags.
@@ -527,6 +584,7 @@ impl FileDescription {
         if let Some(locks) = self.inode().common().existing_locks() {
             locks.release_posix(owner);
         }
+        self.signal.forget_watch(owner);
         self.ops.flush()
     }
 
@@ -561,6 +619,12 @@ impl Drop for FileDescription {
             };
             notify::event(&self.place.dentry, event);
         }
+    }
+}
+
+impl fmt::Debug for SignalOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignalOwner({:?} {:?})", self.kind, self.id)
     }
 }
 

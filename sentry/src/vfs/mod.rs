@@ -11,8 +11,8 @@
 //!   the file system is asked to change them under it), `FileOffset`, `FileContent`, `Dentry` (what is
 //!   cached), `MountLinks`, `InodeState`, `FileLocks`. A lookup asks the file system under no lock and
 //!   throws the answer away if names have changed meanwhile.
-//! * **What it deliberately does not do.** Leases are refused, `F_NOTIFY` and `SIGIO` are not there;
-//!   POSIX ACLs have no file system that keeps them.
+//! * **What it deliberately does not do.** Leases are refused; POSIX ACLs
+//!   have no file system that keeps them.
 
 pub mod anon;
 pub mod attributes;

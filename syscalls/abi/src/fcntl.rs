@@ -119,6 +119,19 @@ values! {
 }
 
 flags! {
+    /// `F_NOTIFY`\'s events.
+    pub struct DnotifyMask: u32 = "DN_" {
+        ACCESS = 1;
+        MODIFY = 2;
+        CREATE = 4;
+        DELETE = 8;
+        RENAME = 0x10;
+        ATTRIB = 0x20;
+        MULTISHOT = 0x8000_0000;
+    }
+}
+
+flags! {
     /// memfd seals.
     pub struct Seals: u32 = "F_SEAL_" {
         SEAL = 1;
