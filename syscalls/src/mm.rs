@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Memory.
 
+mod cachestat;
 mod numa;
 mod process;
 
@@ -30,6 +31,7 @@ use sentry::{
     vfs::{FileDescription, FileKind},
 };
 
+pub use cachestat::cachestat;
 pub use numa::{
     get_mempolicy, mbind, migrate_pages, move_pages, set_mempolicy, set_mempolicy_home_node,
 };

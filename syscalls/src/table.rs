@@ -25,7 +25,10 @@ use abi::{
     kcmp::KcmpType,
     membarrier::MembarrierCommand,
     mempolicy::MemoryPolicy,
-    mman::{Advice, LockFlags, MapFlags, MemfdFlags, Mlock2Flags, Prot, RemapFlags, SyncFlags},
+    mman::{
+        Advice, Cachestat, CachestatRange, LockFlags, MapFlags, MemfdFlags, Mlock2Flags, Prot,
+        RemapFlags, SyncFlags,
+    },
     mount::{
         FsconfigCommand, FsmountFlags, FsopenFlags, FspickFlags, ListmountFlags, MountAttr,
         MountAttrFlags, MountFlags, MountIdRequest, MoveMountFlags, OpenTreeFlags, StatFs,
@@ -259,7 +262,7 @@ macro_rules! with_table {
                 [440 / 440] process_madvise in mm (pidfd: Fd, iov: UserIn<Iovec>, iovcnt: u64, advice: Advice, flags: u32) Partial("on the caller itself");
                 [448 / 448] process_mrelease in mm (pidfd: Fd, flags: u32) Full;
                 [450 / 450] set_mempolicy_home_node in mm (addr: UserAddr, len: usize, home_node: u64, flags: u64) Partial("one node: no range has a policy");
-                [451 / 451] cachestat in mm (fd: Fd, range: UserAddr, cstat: UserAddr, flags: u32) Planned;
+                [451 / 451] cachestat in mm (fd: Fd, range: UserIn<CachestatRange>, cstat: UserOut<Cachestat>, flags: u32) Partial("pages of tmpfs only: those of host files are the host's");
                 [462 / 462] mseal in mm (addr: UserAddr, len: usize, flags: u64) Full;
 
                 // futexes

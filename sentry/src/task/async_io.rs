@@ -91,6 +91,8 @@ struct DirectoryWatch {
     inode: Arc<dyn Inode>,
     me: Weak<DirectoryWatch>,
     mask: AtomicU32,
+    /// The cookie of the last name that was moved from here.
+    leaving: AtomicU32,
 }
 
 impl DirectoryWatch {
@@ -105,8 +107,16 @@ impl DirectoryWatch {
 }
 
 impl Watcher for DirectoryWatch {
-    fn event(&self, _watch: u32, event: Event, _cookie: u32, _name: Option<&[u8]>) {
-        if !self.take(wanted_by(event)) {
+    fn event(&self, _watch: u32, event: Event, cookie: u32, _name: Option<&[u8]>) {
+        let mut happened = wanted_by(event);
+        // `DN_RENAME` is of renames within: both halves come by here.
+        if event.contains(Event::MOVED_FROM) {
+            self.leaving.store(cookie, Ordering::Release);
+        } else if event.contains(Event::MOVED_TO) && self.leaving.load(Ordering::Acquire) == cookie
+        {
+            happened |= DnotifyMask::RENAME;
+        }
+        if !self.take(happened) {
             return;
         }
         let (Some(kernel), Some(file)) = (self.kernel.upgrade(), self.file.upgrade()) else {
@@ -137,7 +147,6 @@ fn wanted_by(event: Event) -> DnotifyMask {
         (Event::ATTRIB, DnotifyMask::ATTRIB),
         (Event::CREATE | Event::MOVED_TO, DnotifyMask::CREATE),
         (Event::DELETE | Event::MOVED_FROM, DnotifyMask::DELETE),
-        (Event::MOVED_FROM, DnotifyMask::RENAME),
     ];
     let happened = pairs.iter().filter(|(events, _)| event.intersects(*events));
     happened.fold(DnotifyMask::empty(), |sum, (_, one)| sum | *one)
@@ -192,6 +201,7 @@ impl Current {
             inode: Arc::clone(&inode),
             me: Weak::clone(me),
             mask: AtomicU32::new(old | mask.bits()),
+            leaving: AtomicU32::new(0),
         });
         let events = Event::ACCESS
             | Event::MODIFY

@@ -146,6 +146,11 @@ pub trait FileOps: Send + Sync + fmt::Debug + Any {
         None
     }
 
+    /// Pages of a range that are in the sentry's own memory (cachestat(2)).
+    fn cached_pages(&self, _offset: u64, _len: u64) -> u64 {
+        0
+    }
+
     /// fcntl(2) `F_GET_SEALS`; `EINVAL` where there are no seals.
     fn seals(&self) -> Result<abi::fcntl::Seals, Errno> {
         Err(Errno::EINVAL)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `asm-generic/mman.h`, `linux/mman.h`: memory mappings.
 
-use crate::macros::{consts, flags, values};
+use crate::macros::{consts, flags, layout, values};
 
 flags! {
     /// mmap(2)\'s and mprotect(2)\'s protection.
@@ -129,4 +129,20 @@ consts! {
     MAP_HUGE_SHIFT = 26;
     MAP_HUGE_MASK = 63;
     MFD_HUGE_SHIFT = 26;
+}
+
+layout! {
+    /// `struct cachestat_range`.
+    pub struct CachestatRange [16] {
+        off: u64,
+        len: u64,
+    }
+    /// `struct cachestat`.
+    pub struct Cachestat [40] {
+        nr_cache: u64,
+        nr_dirty: u64,
+        nr_writeback: u64,
+        nr_evicted: u64,
+        nr_recently_evicted: u64,
+    }
 }

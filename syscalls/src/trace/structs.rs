@@ -9,6 +9,7 @@ use abi::{
     fileattr::FileAttr,
     futex::FutexWaitv,
     ipc::{MqAttr, Msqid64Ds, Sembuf, Shmid64Ds},
+    mman::{Cachestat, CachestatRange},
     mount::{MountAttr, MountIdRequest, StatFs, Ustat},
     num,
     poll::{PollEvents, PollFd, SigSetWithSize},
@@ -73,7 +74,7 @@ macro_rules! opaque {
 
 opaque!(
     CapUserData Msqid64Ds Shmid64Ds MqAttr Ustat Rseq Timex Tms Timezone Sysinfo Statx XattrArgs
-    FileAttr MountAttr MountIdRequest SchedAttr Rusage Sembuf FutexWaitv SigSetWithSize Utimbuf SigEvent
+    Cachestat CachestatRange FileAttr MountAttr MountIdRequest SchedAttr Rusage Sembuf FutexWaitv SigSetWithSize Utimbuf SigEvent
 );
 
 /// A number in brackets, as strace(1) shows what a pointer to one points at.

@@ -94,6 +94,10 @@ impl FileOps for OpenFile {
         self.real().ok()?.host_file()
     }
 
+    fn cached_pages(&self, offset: u64, len: u64) -> u64 {
+        self.real().map_or(0, |real| real.cached_pages(offset, len))
+    }
+
     fn status_changed(&self, flags: OpenFlags) {
         if let Ok(real) = self.real() {
             real.status_changed(flags);

@@ -134,6 +134,17 @@ impl FileOps for RegularFile {
         self.node.content().ok()?.read().existing_host_file()
     }
 
+    fn cached_pages(&self, offset: u64, len: u64) -> u64 {
+        let Ok(content) = self.node.content() else { return 0 };
+        let content = content.read();
+        let end = offset.saturating_add(len).min(content.size());
+        if offset >= end {
+            return 0;
+        }
+        let all = end.div_ceil(PAGE_SIZE) - offset / PAGE_SIZE;
+        all.saturating_sub(content.missing_pages(offset, end - offset))
+    }
+
     fn seals(&self) -> Result<Seals, Errno> {
         Ok(self.node.seals())
     }

@@ -98,3 +98,21 @@ pub fn what_happens_in_a_directory() {
     kit::close(&[fd]);
     shows("closed", &|| std::fs::remove_file("d/a").unwrap());
 }
+
+pub fn renames_within_a_directory() {
+    for name in ["d", "e", "d/in"] {
+        std::fs::create_dir(name).unwrap();
+    }
+    std::fs::write("d/f", "").unwrap();
+    let fd = owned(kit::open("d", libc::O_RDONLY), 43);
+    show!("watch", sys!(fcntl, fd, F_NOTIFY, 0x10 | MULTISHOT));
+    sys!(rename, c"d/f", c"e/f").ok();
+    show!("out", taken(43));
+    sys!(rename, c"e/f", c"d/g").ok();
+    show!("in", taken(43));
+    sys!(rename, c"d/g", c"d/h").ok();
+    show!("within", taken(43));
+    sys!(rename, c"d/h", c"d/in/h").ok();
+    show!("below", taken(43));
+    show!("no more", taken(43));
+}
