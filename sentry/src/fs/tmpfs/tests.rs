@@ -16,7 +16,8 @@ use crate::{
     vfs::{
         Caller, DirSink, FileDescription, FileKind, Job, Lookup, Mount, MountNamespace,
         MountOptions, NewNode, Place, Put, RenameMode, ResolveContext, SeekFrom, Spread, Unmount,
-        WriteOptions, create::{self, Wanted},
+        WriteOptions,
+        create::{self, Wanted},
         open::{self, OpenRequest},
         remove, resolve, xattr,
     },
@@ -87,7 +88,8 @@ impl World {
     }
 
     fn mkdir(&self, path: &str) {
-        create::create(&self.cx, path.as_bytes(), NewNode::Directory, Wanted::just(0o755)).expect(path);
+        create::create(&self.cx, path.as_bytes(), NewNode::Directory, Wanted::just(0o755))
+            .expect(path);
     }
 
     fn symlink(&self, target: &str, path: &str) {
@@ -365,11 +367,13 @@ fn names_come_and_go() {
     let world = World::new();
     world.mkdir("/d");
     let cx = &world.cx;
-    let make = |path: &[u8]| create::create(cx, path, NewNode::Directory, Wanted::just(0o755)).map(|_| ());
+    let make =
+        |path: &[u8]| create::create(cx, path, NewNode::Directory, Wanted::just(0o755)).map(|_| ());
     assert_eq!(make(b"/d"), Err(Errno::EEXIST));
     assert_eq!(make(b"/d/."), Err(Errno::EEXIST));
     assert_eq!(make(b"/e/"), Ok(()));
-    let file = |path: &[u8]| create::create(cx, path, NewNode::Regular, Wanted::just(0o644)).map(|_| ());
+    let file =
+        |path: &[u8]| create::create(cx, path, NewNode::Regular, Wanted::just(0o644)).map(|_| ());
     assert_eq!(file(b"/f/"), Err(Errno::ENOENT));
     assert_eq!(file(b"/d/f"), Ok(()));
     assert_eq!(remove::unlink(cx, b"/d"), Err(Errno::EISDIR));
@@ -471,7 +475,8 @@ fn permission_is_asked_on_the_way() {
     assert_eq!(errno("/closed/none", OpenFlags::empty()), Errno::EACCES);
     assert_eq!(errno("/new", OpenFlags::CREAT), Errno::EACCES);
     assert_eq!(remove::unlink(&user, b"/closed"), Err(Errno::EACCES));
-    let tmp = create::create(&world.cx, b"/tmp", NewNode::Directory, Wanted::just(0o1777)).expect("made");
+    let tmp =
+        create::create(&world.cx, b"/tmp", NewNode::Directory, Wanted::just(0o1777)).expect("made");
     world.file("/tmp/roots");
     assert_eq!(remove::unlink(&user, b"/tmp/roots"), Err(Errno::EPERM));
     assert!(open_as(&user, "/tmp/own", OpenFlags::CREAT | OpenFlags::WRONLY).is_ok());
@@ -553,7 +558,8 @@ fn deep_trees_go_without_deep_stacks() {
     let world = World::new();
     let mut cx = world.cx.clone();
     for _ in 0..50_000 {
-        cx.start = create::create(&cx, b"d", NewNode::Directory, Wanted::just(0o755)).expect("room");
+        cx.start =
+            create::create(&cx, b"d", NewNode::Directory, Wanted::just(0o755)).expect("room");
     }
     assert!(cx.start.dentry.parent().is_some());
     drop((cx, world));
@@ -564,7 +570,8 @@ fn many_names_do_not_stay_in_the_cache() {
     let world = World::new();
     for n in 0..40_000 {
         let path = format!("/{n}");
-        create::create(&world.cx, path.as_bytes(), NewNode::Regular, Wanted::just(0o644)).expect("room");
+        create::create(&world.cx, path.as_bytes(), NewNode::Regular, Wanted::just(0o644))
+            .expect("room");
     }
     let root = &world.cx.root.dentry;
     assert!(root.cached_names() <= 2 * 16 * 1024, "{}", root.cached_names());
