@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -56,6 +56,8 @@ pub(super) struct Node {
 pub(super) enum Body {
     Regular {
         content: RwLock<Content, levels::FileContent>,
+        /// Pages of it that the file system counts. Changed with the content locked.
+        charged: AtomicU64,
         seals: AtomicU32,
         /// Held once more by each mapping that may write.
         writable_maps: Arc<()>,
@@ -89,6 +91,7 @@ impl Body {
     pub(super) fn regular() -> Body {
         Body::Regular {
             content: RwLock::new(Content::new()),
+            charged: AtomicU64::new(0),
             seals: AtomicU32::new(Seals::SEAL.bits()),
             writable_maps: Arc::new(()),
         }
@@ -166,7 +169,7 @@ impl Node {
 
     /// `F_ADD_SEALS`.
     pub(super) fn add_seals(&self, new: Seals) -> Result<(), Errno> {
-        let Body::Regular { content, seals, writable_maps } = &self.body else {
+        let Body::Regular { content, seals, writable_maps, .. } = &self.body else {
             return Err(Errno::EINVAL);
         };
         // Writers hold the content: none is half-way when the seal comes.
@@ -190,10 +193,14 @@ impl Node {
         &self,
         change: impl FnOnce(&mut Content) -> Result<T, Errno>,
     ) -> Result<T, Errno> {
-        let mut content = self.content()?.write();
-        let before = content.pages();
+        let Body::Regular { content, charged, .. } = &self.body else {
+            return Err(Errno::EINVAL);
+        };
+        let mut content = content.write();
         let result = change(&mut content);
         let after = content.pages();
+        // Stores through a mapping fill pages, too: what was charged is known here alone.
+        let before = charged.swap(after, Ordering::Relaxed);
         drop(content);
         self.filesystem.account(before, after);
         result
@@ -460,9 +467,8 @@ impl Xattrs for Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Body::Regular { content, .. } = &self.body {
-            let pages = content.read().pages();
-            self.filesystem.account(pages, 0);
+        if let Body::Regular { charged, .. } = &self.body {
+            self.filesystem.account(charged.load(Ordering::Relaxed), 0);
         }
         if let Body::Directory(table) = &self.body {
             // A tree is as deep as the guest likes: no recursion.

@@ -92,3 +92,28 @@ pub fn a_full_file_system() {
         show!("write the hole", sys!(pwrite64, fd, c"x", 1, 0));
     });
 }
+
+pub fn pages_filled_through_a_mapping() {
+    crate::mount::mount::apart(|| {
+        std::fs::create_dir("m").unwrap();
+        sys!(mount, c"x", c"m", c"tmpfs", 0, c"size=64k").ok();
+        let fill = |name: &str| {
+            let fd = kit::file(name, b"");
+            sys!(ftruncate, fd, 32_768).ok();
+            let map = kit::map(32_768, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd);
+            for page in 0..8 {
+                unsafe { map.add(page * 4096).write_volatile(1) };
+            }
+            sys!(munmap, map, 32_768).ok();
+            let size = [32_768i64, 0];
+            sys!(ftruncate, fd, size[1]).ok();
+            kit::close(&[fd]);
+        };
+        fill("m/a");
+        fill("m/b");
+        std::fs::remove_file("m/a").unwrap();
+        let fd = kit::file("m/c", b"");
+        show!("room again", sys!(pwrite64, fd, vec![1u8; 60_000].as_ptr(), 60_000, 0));
+        show!("and no more", sys!(pwrite64, fd, vec![1u8; 60_000].as_ptr(), 60_000, 60_000));
+    });
+}
