@@ -107,7 +107,7 @@ fn make(
     let size = attr.map(|attr| Size::of(attr, is_privileged)).transpose()?.unwrap_or_default();
     let queue = new_queue(cx, size)?;
     let permissions = mode.0 & 0o7777 & !cx.fs_context().umask();
-    let place = create::create(at, name, NewNode::Regular, permissions)?;
+    let place = create::create(at, name, NewNode::Regular, create::Wanted::just(permissions))?;
     place.inode().common().set_endpoint(Some(queue as _));
     Ok(place)
 }
