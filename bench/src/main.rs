@@ -6,6 +6,7 @@
 //! rounds; the table shows the host's figure and every other target's ratio to it.
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
+mod lifecycle;
 mod report;
 mod target;
 mod usage;
@@ -75,6 +76,18 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// Measures a container's life: nanoseconds.
+type Life = fn(&Target, &target::Lab<'_>) -> Result<f64>;
+
+const LIFECYCLE: &str = "create+start+wait+delete";
+const EXEC: &str = "exec";
+const AT_ONCE: &str = "20-parallel";
+/// Rows that are no operation of the guest program.
+const WHOLE: [&str; 6] = [LIFECYCLE, EXEC, AT_ONCE, "start-static", "idle", "sigsys"];
+
+/// Containers that are started at once.
+const PARALLEL: usize = 20;
+
 /// Runs every row once in one target. A row that fails is reported and left out; the rest go on.
 fn measure(
     target: &Target,
@@ -88,9 +101,9 @@ fn measure(
         Some(name) if only.len() == 1 => vec!["micro", name],
         _ => vec!["micro"],
     };
-    let commands_only =
-        !only.is_empty() && only.iter().all(|n| COMMANDS.iter().any(|(c, _)| c == n));
-    if !commands_only {
+    let is_whole =
+        |name: &str| WHOLE.contains(&name) || COMMANDS.iter().any(|(command, _)| *command == name);
+    if only.is_empty() || !only.iter().all(|name| is_whole(name)) {
         match target.output(lab, &[&["/bench/bench-guest"], micro_rows.as_slice()].concat()) {
             Ok(text) => lines(&text, |name, ns| {
                 if wanted(name) {
@@ -118,6 +131,17 @@ fn measure(
     if lab.rootfs.is_some() {
         for (row, arguments) in COMMANDS {
             timed(row, arguments);
+        }
+    }
+    if !target.is_host() {
+        let parallel = |target: &Target, lab: &target::Lab<'_>| target.parallel(lab, PARALLEL);
+        let lives: [(&str, Life); 3] =
+            [(LIFECYCLE, Target::lifecycle), (EXEC, Target::exec), (AT_ONCE, parallel)];
+        for (row, life) in lives.into_iter().filter(|(row, _)| wanted(row)) {
+            match life(target, lab) {
+                Ok(ns) => report.add(row, &target.name, ns),
+                Err(error) => drop(failures.insert(row.to_owned(), format!("{error:#}"))),
+            }
         }
     }
     if wanted("idle") && !target.is_host() {

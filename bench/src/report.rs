@@ -29,14 +29,14 @@ impl Report {
 
     /// The table as text: the host in ns, the others as `ns (ratio)`.
     pub(crate) fn table(&self, targets: &[&str]) -> String {
-        let mut text = format!("{:<20}", "row (ns; ratio)");
+        let mut text = format!("{:<25}", "row (ns; ratio)");
         for target in targets {
             // Writing to a string cannot fail.
             let _ = write!(text, " {target:>24}");
         }
         for row in &self.order {
             let host = self.median(row, "host");
-            let _ = write!(text, "\n{row:<20}");
+            let _ = write!(text, "\n{row:<25}");
             for target in targets {
                 let cell = match (self.median(row, target), host) {
                     (Some(figure), _) if *target == "host" => format!("{figure:.0}"),

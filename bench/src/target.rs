@@ -77,7 +77,7 @@ impl Target {
     /// What a sandbox costs while its program sleeps.
     pub(crate) fn idle(&self, lab: &Lab<'_>) -> Result<Idle> {
         let before = usage::processes()?;
-        let (mut command, _bundle) = self.command(lab, &["/bench/bench-guest", "sleep"])?;
+        let (mut command, bundle) = self.command(lab, &["/bench/bench-guest", "sleep"])?;
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let mut ready = [0u8; 6];
         if let Some(stdout) = child.stdout.as_mut() {
@@ -86,12 +86,11 @@ impl Target {
         let idle = usage::of_new_since(&before);
         child.kill()?;
         child.wait()?;
-        if let (Some((runtime, flags)), Some(id)) = (&self.runtime, &_bundle.id) {
+        if let Some(bundle) = bundle {
             // The runtime may have cleaned up by itself already.
-            let _ = Command::new(runtime)
-                .args(self.state_flags(lab))
-                .args(flags)
-                .args(["delete", "--force", id])
+            let _ = self
+                .driver(lab)?
+                .args(["delete", "--force", &bundle.id])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .status();
@@ -99,14 +98,9 @@ impl Target {
         idle
     }
 
-    fn state_flags(&self, lab: &Lab<'_>) -> [String; 2] {
-        let state = lab.work.join(format!("state-{}", self.name));
-        ["--root".to_owned(), state.display().to_string()]
-    }
-
-    fn command(&self, lab: &Lab<'_>, arguments: &[&str]) -> Result<(Command, Bundle)> {
-        let root = root(lab)?;
-        let Some((runtime, flags)) = &self.runtime else {
+    fn command(&self, lab: &Lab<'_>, arguments: &[&str]) -> Result<(Command, Option<Bundle>)> {
+        if self.is_host() {
+            let root = root(lab)?;
             let mut words = arguments.iter();
             let program = words.next().context("no program")?;
             // The guest is seen at the same place as in a container.
@@ -128,36 +122,45 @@ impl Target {
                 }
                 let _ = fs::remove_dir_all(root_tmp(lab)?);
             }
-            return Ok((command, Bundle { dir: None, id: None }));
-        };
+            return Ok((command, None));
+        }
+        let bundle = self.bundle(lab, arguments)?;
+        let mut command = self.driver(lab)?;
+        command.args(["run", "--bundle"]).arg(&bundle.dir).arg(&bundle.id);
+        Ok((command, Some(bundle)))
+    }
+
+    /// A new bundle that runs `arguments`.
+    pub(crate) fn bundle(&self, lab: &Lab<'_>, arguments: &[&str]) -> Result<Bundle> {
         let number = CONTAINERS.fetch_add(1, Ordering::Relaxed);
         let id = format!("bench-{}-{number}", std::process::id());
         let dir = lab.work.join(&id);
         fs::create_dir(&dir)?;
-        fs::write(dir.join("config.json"), serde_json::to_vec(&config(lab, &root, arguments))?)?;
+        let config = config(lab, &root(lab)?, arguments);
+        fs::write(dir.join("config.json"), serde_json::to_vec(&config)?)?;
+        Ok(Bundle { dir, id })
+    }
+
+    /// The runtime with its global flags.
+    pub(crate) fn driver(&self, lab: &Lab<'_>) -> Result<Command> {
+        let (runtime, flags) = self.runtime.as_ref().context("the host is no runtime")?;
         let mut command = Command::new(runtime);
-        command
-            .args(self.state_flags(lab))
-            .args(flags)
-            .args(["run", "--bundle"])
-            .arg(&dir)
-            .arg(&id);
-        Ok((command, Bundle { dir: Some(dir), id: Some(id) }))
+        let state = lab.work.join(format!("state-{}", self.name));
+        command.arg("--root").arg(state).args(flags);
+        Ok(command)
     }
 }
 
 /// A bundle on disk, removed with this.
-struct Bundle {
-    dir: Option<PathBuf>,
-    id: Option<String>,
+pub(crate) struct Bundle {
+    pub(crate) dir: PathBuf,
+    pub(crate) id: String,
 }
 
 impl Drop for Bundle {
     fn drop(&mut self) {
-        if let Some(dir) = &self.dir {
-            // Scratch: what is left goes with the whole directory.
-            let _ = fs::remove_dir_all(dir);
-        }
+        // Scratch: what is left goes with the whole directory.
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
