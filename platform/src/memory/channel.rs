@@ -63,6 +63,8 @@ pub(crate) mod field {
         INFO: u64 = info;
         FS_BASE: u64 = fs_base;
         GS_BASE: u64 = gs_base;
+        PEEK_ADDR: u64 = peek_addr;
+        PEEK_LEN: u32 = peek_len;
         COPY_ADDR: u64 = copy_addr;
         COPY_LEN: u64 = copy_len;
         COPY_LEFT: u64 = copy_left;

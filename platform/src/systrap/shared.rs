@@ -15,6 +15,10 @@ pub const OPS_OFFSET: usize = 0x1000;
 pub const OPS_MAX: usize = 48;
 /// Small structures that operations point to.
 pub const SCRATCH_OFFSET: usize = 0x1c00;
+/// The beginning of the path that a call names.
+pub const PEEK_OFFSET: usize = 0x1e00;
+/// Bytes of it.
+pub const PEEK_SIZE: usize = 128;
 /// The copy buffer.
 pub const BUFFER_OFFSET: usize = 0x2000;
 /// Bytes in it.
@@ -97,8 +101,10 @@ pub struct Control {
     pub copy_left: u64,
     /// The CPU on which the stub last ran.
     pub cpu: u32,
-    /// Nothing.
-    pub padding: u32,
+    /// How much of a path the stub has copied: 0 for none.
+    pub peek_len: u32,
+    /// Where in the guest it is.
+    pub peek_addr: u64,
 }
 
 /// A host call for the stub to make.

@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -226,6 +226,8 @@ pub(crate) struct Subprocess {
     /// One operation at a time that has descriptors in the stub, or a channel mapped on its way to
     /// somebody else.
     pub(crate) operations: Mutex<()>,
+    /// Writes from outside so far: what a stub copied before one is not what is there now.
+    pub(crate) writes: AtomicU64,
     /// How it ended, if it did. Whoever uses the process number holds this for reading.
     ended: RwLock<Option<i32>>,
     /// It was told to end.
@@ -261,6 +263,7 @@ impl Subprocess {
             socket,
             stub_socket,
             operations: Mutex::new(()),
+            writes: AtomicU64::new(0),
             ended: RwLock::new(None),
             is_told: AtomicBool::new(false),
             watchers: Mutex::default(),
@@ -501,6 +504,7 @@ impl AddressSpace for Subprocess {
     }
 
     fn write(&self, addr: UserAddr, from: &[u8]) -> usize {
+        self.writes.fetch_add(1, Ordering::SeqCst);
         let len = within(&self.fixed, addr, from.len());
         from.get(..len).map_or(0, |from| self.write_anywhere(addr.raw(), from))
     }

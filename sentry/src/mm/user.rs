@@ -90,8 +90,8 @@ pub fn read_string_limited(
     ptr: UserCStr,
     max: usize,
 ) -> Result<Option<Vec<u8>>, Errno> {
-    /// Most strings are paths: one look is enough for them.
-    const FIRST: usize = 256;
+    /// Most strings are paths: one look is enough for them, and a platform may have had it already.
+    const FIRST: usize = 128;
     let mut string = Vec::new();
     let mut step = FIRST;
     while string.len() < max {

@@ -22,8 +22,8 @@ use core::{
 use shared::{
     BUFFER_OFFSET, CHANNEL_SIZE, COMMAND_COPY_IN, COMMAND_COPY_OUT, COMMAND_EXIT, COMMAND_OPS,
     COMMAND_RESUME, Control, EVENT_DONE, EVENT_SIGNAL, FEATURE_FSGSBASE, FEATURE_RDPID, OP_ALWAYS,
-    OP_MAY_FAIL, OPS_MAX, OPS_OFFSET, Op, TURN_SENTRY, TURN_SENTRY_STUB_SLEEPS,
-    TURN_STUB_SENTRY_SLEEPS,
+    OP_MAY_FAIL, OPS_MAX, OPS_OFFSET, Op, PEEK_OFFSET, PEEK_SIZE, TURN_SENTRY,
+    TURN_SENTRY_STUB_SLEEPS, TURN_STUB_SENTRY_SLEEPS,
 };
 
 #[path = "x86_64.rs"]
@@ -37,6 +37,7 @@ const FUTEX_WAKE: u64 = 1;
 const ECANCELED: i64 = 125;
 const SIGBUS: u32 = 7;
 const SIGSEGV: u32 = 11;
+const SIGSYS: u32 = 31;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -78,7 +79,44 @@ extern "C" fn signal(number: u32, info: u64, context: usize) {
             (*control).fs_base = arch::read_fs_base();
             (*control).gs_base = arch::read_gs_base();
         }
+        peek(control, channel, number, &(*frame).registers);
         serve(control, channel, EVENT_SIGNAL);
+    }
+}
+
+/// Copies the beginning of the path that a call names, up to the end of its page: the sentry will want it.
+///
+/// # Safety
+/// `control` is the calling thread's channel, which starts at `channel`.
+#[inline(always)]
+unsafe fn peek(control: *mut Control, channel: usize, signal: u32, registers: &[u64; 16]) {
+    /// open, stat, lstat, access, execve, chdir, rename, mkdir, rmdir, unlink, readlink.
+    const FIRST: u128 = 1 << 2 | 1 << 4 | 1 << 6 | 1 << 21 | 1 << 59 | 1 << 80 | PATHS;
+    const PATHS: u128 = 1 << 82 | 1 << 83 | 1 << 84 | 1 << 87 | 1 << 89;
+    /// From 256 on: openat, newfstatat, unlinkat, readlinkat, faccessat, statx.
+    const SECOND: u128 = 1 << 1 | 1 << 6 | 1 << 7 | 1 << 11 | 1 << 13 | 1 << 76;
+    let bit = |set: u128, number: u64| number < 128 && set >> number & 1 != 0;
+    let number = registers[arch::RAX];
+    let path = if signal != SIGSYS {
+        0
+    } else if bit(FIRST, number) {
+        registers[arch::RDI]
+    } else if bit(SECOND, number.wrapping_sub(256)) {
+        registers[arch::RSI]
+    } else {
+        0
+    };
+    let mut done = 0;
+    if path != 0 {
+        let to_page_end = 4096 - path as usize % 4096;
+        let len = if to_page_end < PEEK_SIZE { to_page_end } else { PEEK_SIZE };
+        // SAFETY: inside the channel; a bad guest address is fixed up by the handler.
+        done = len - unsafe { arch::copy(channel + PEEK_OFFSET, path as usize, len) };
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*control).peek_addr = path;
+        (*control).peek_len = done as u32;
     }
 }
 

@@ -9,10 +9,18 @@ pub struct Context {
     flags: u64,
     link: u64,
     stack: [u64; 3],
-    registers: [u64; 16],
+    /// r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp.
+    pub registers: [u64; 16],
     /// The instruction that was interrupted.
     pub rip: u64,
 }
+
+/// Places in [`Context::registers`].
+pub const RDI: usize = 8;
+/// The second argument.
+pub const RSI: usize = 9;
+/// The call's number.
+pub const RAX: usize = 13;
 
 global_asm!(
     // rsp: the end of this thread's channel.
