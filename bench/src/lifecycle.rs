@@ -12,7 +12,6 @@ use anyhow::{Context, Result, bail};
 use nix::{
     errno::Errno,
     sys::{
-        prctl,
         signal::kill,
         wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
     },
@@ -92,8 +91,6 @@ impl Target {
     }
 
     fn create(&self, lab: &Lab<'_>, bundle: &Bundle) -> Result<Pid> {
-        // The container's process becomes this one's child when its creator ends.
-        prctl::set_child_subreaper(true)?;
         let pid_file = bundle.dir.join("pid");
         let mut command = self.driver(lab)?;
         command.args(["create", "--bundle"]).arg(&bundle.dir);

@@ -50,6 +50,8 @@ fn main() -> Result<()> {
     if !nix::unistd::Uid::effective().is_root() {
         bail!("bench needs root: it drives OCI runtimes and chroots");
     }
+    // What a runtime starts and leaves becomes this one's child.
+    nix::sys::prctl::set_child_subreaper(true)?;
     let guest = std::env::current_exe()?.with_file_name("bench-guest");
     if !guest.is_file() {
         bail!("{} is missing: cargo build --release -p bench", guest.display());

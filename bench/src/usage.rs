@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What processes cost: proportional memory and CPU time, read from `/proc`.
 
-use std::{collections::BTreeSet, fs, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, iter, thread,
+    time::Duration,
+};
 
 use anyhow::Result;
 
@@ -19,10 +23,28 @@ pub(crate) struct Idle {
     pub(crate) processes: f64,
 }
 
-/// The numbers of all processes.
+/// The processes below this one: what a runtime leaves behind comes to the bench, which is a subreaper.
 pub(crate) fn processes() -> Result<BTreeSet<i32>> {
     let entries = fs::read_dir("/proc")?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+    let all = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let parents: BTreeMap<i32, i32> = all.filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let me = i32::try_from(std::process::id())?;
+    let is_below = |pid: &i32| {
+        let mut line = iter::successors(Some(*pid), |pid| parents.get(pid).copied());
+        // A process that ends meanwhile may leave a ring: no line is longer than all there are.
+        *pid != me && line.by_ref().take(parents.len()).any(|ancestor| ancestor == me)
+    };
+    Ok(parents.keys().copied().filter(is_below).collect())
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    stat(pid)?.get(1)?.parse().ok()
+}
+
+/// The fields of a process's `stat` behind its name; `None` when it is gone.
+fn stat(pid: i32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
 }
 
 /// What the processes cost that are not in `before`.
@@ -43,8 +65,7 @@ pub(crate) fn of_new_since(before: &BTreeSet<i32>) -> Result<Idle> {
 
 /// User and system time in ticks; `None` when the process is gone.
 fn ticks(pid: i32) -> Option<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let fields = stat(pid)?;
     Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
 }
 

@@ -360,3 +360,34 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::Cpus;
+
+    fn cpus(busy: &[u32], apart: u32) -> Cpus {
+        Cpus {
+            numbers: (0..busy.len()).collect(),
+            busy: busy.iter().map(|count| AtomicU32::new(*count)).collect(),
+            apart: AtomicU32::new(apart),
+        }
+    }
+
+    #[test]
+    fn a_pair_is_crowded_when_a_move_would_make_it_less_so() {
+        assert!(!cpus(&[1, 0], 0).is_crowded(0));
+        assert!(cpus(&[2, 0], 0).is_crowded(0));
+        assert!(!cpus(&[2, 1], 0).is_crowded(0));
+        assert_eq!(cpus(&[2, 1, 0], 0).least(), 2);
+    }
+
+    #[test]
+    fn there_is_room_while_each_busy_pair_and_each_half_has_a_cpu() {
+        assert!(cpus(&[1, 0], 0).has_room(1));
+        assert!(!cpus(&[1, 1], 0).has_room(1));
+        assert!(cpus(&[1, 0], 1).has_room(0));
+        assert!(!cpus(&[2, 0], 1).has_room(0));
+    }
+}
