@@ -152,10 +152,19 @@ pub(crate) fn keep_capabilities(keep: u64) -> io::Result<()> {
 
 /// A detached copy of the mounts at and below `path`, seen from a directory descriptor.
 pub(crate) fn open_tree(path: &CStr) -> io::Result<OwnedFd> {
+    clone_tree(path, libc::AT_RECURSIVE.cast_unsigned())
+}
+
+/// A detached copy of the one mount that `path` lies in, from there on.
+pub(crate) fn open_mount(path: &CStr) -> io::Result<OwnedFd> {
+    clone_tree(path, 0)
+}
+
+fn clone_tree(path: &CStr, depth: u32) -> io::Result<OwnedFd> {
     const OPEN_TREE_CLONE: u32 = 1;
     let flags = OPEN_TREE_CLONE
         | libc::O_CLOEXEC.cast_unsigned()
-        | libc::AT_RECURSIVE.cast_unsigned()
+        | depth
         | libc::AT_NO_AUTOMOUNT.cast_unsigned();
     // SAFETY: the string ends in NUL and outlives the call.
     let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };

@@ -184,10 +184,58 @@ fn bundles_that_cannot_be_run_are_refused_by_name() {
     fails(&|spec| spec["process"]["cwd"] = "rel".into(), "process.cwd: cwd rel is not absolute");
     fails(&|spec| spec["process"]["rlimits"][0]["soft"] = 9999.into(), "soft above hard");
     fails(&|spec| spec["process"] = Value::Null, "process: is missing");
-    fails(&|spec| spec["process"]["selinuxLabel"] = "x".into(), "process.selinuxLabel");
+    fails(&|spec| spec["process"]["user"]["umask"] = 0o1777.into(), "process.user.umask");
+    fails(&|spec| spec["process"]["user"]["uid"] = "x".into(), "process.user.uid: invalid type");
+    fails(
+        &|spec| spec["process"]["oomScoreAdj"] = 1001.into(),
+        "process.oomScoreAdj: is not between",
+    );
+    fails(&|spec| spec["hostname"] = "x".repeat(65).into(), "hostname: is longer than 64 bytes");
+    fails(
+        &|spec| spec["linux"]["rootfsPropagation"] = "x".into(),
+        "linux.rootfsPropagation: \"x\"",
+    );
+    fails(
+        &|spec| spec["linux"]["namespaces"][1]["type"] = "pid".into(),
+        "linux.namespaces[1]: malformed spec file: duplicated ns pid",
+    );
+    fails(
+        &|spec| spec["linux"]["namespaces"][1]["path"] = "/no/such".into(),
+        "linux.namespaces[1].path: /no/such: No such file",
+    );
+    fails(
+        &|spec| spec["linux"]["timeOffsets"] = serde_json::json!({"monotonic": {"secs": 1}}),
+        "linux.timeOffsets.monotonic",
+    );
+    fails(
+        &|spec| {
+            spec["linux"]["devices"] =
+                serde_json::json!([{"path": "/dev/x", "type": "c", "major": -1, "minor": 0}])
+        },
+        "linux.devices[0].major: -1 is no device number",
+    );
+    fails(
+        &|spec| spec["mounts"][1]["type"] = "ext4".into(),
+        "mounts[1].type: no file system is called",
+    );
+    fails(
+        &|spec| spec["mounts"][1]["destination"] = "/..".into(),
+        "mounts[1].destination: mounting over /",
+    );
+    fails(
+        &|spec| spec["hooks"] = serde_json::json!({"poststop": [{"path": "rel"}]}),
+        "hooks.poststop[0].path: is not absolute",
+    );
+    fails(
+        &|spec| {
+            spec["linux"]["uidMappings"] =
+                serde_json::json!([{"containerID": 0, "hostID": 0, "size": 1}])
+        },
+        "linux.uidMappings: User namespace mappings specified",
+    );
     fails(
         &|spec| spec["mounts"][0] = serde_json::json!({"destination": "/x", "type": "bind"}),
-        "the bind mount /x has no source",
+        "mounts[0].source: a bind mount needs one",
     );
     fs::write(bundle.join("config.json"), "{bad").unwrap();
     let output = run_in(bundle, &[&root, "run", "c1"]);

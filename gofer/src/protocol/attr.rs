@@ -158,5 +158,8 @@ bitflags! {
         const BIND_SOCKETS = 1 << 4;
         /// Fifos may be opened (`--host-fifo=open`).
         const OPEN_FIFOS = 1 << 5;
+        /// The guest's ids are not the host's: what fstat(2) says of an owner is for the gofer to
+        /// translate.
+        const MAPS_IDS = 1 << 6;
     }
 }

@@ -7,12 +7,9 @@ use abi::Errno;
 
 use super::{Server, node::Node};
 use crate::{
-    host::{
-        change::{self, Whole},
-        stat,
-    },
+    host::change::{self, Whole},
     protocol::{
-        Attr, Policy, attr,
+        Attr, Policy, SetAttr, attr,
         message::{ChangeAttr, Nothing, Sync},
     },
 };
@@ -47,8 +44,9 @@ pub(super) fn attr(server: &Server, request: &ChangeAttr) -> Result<Attr, Errno>
     if change.uid == Some(u32::MAX) || change.gid == Some(u32::MAX) {
         return Err(Errno::EINVAL);
     }
-    change::all(&server.proc, node.as_fd(), change)?;
-    stat::attr(node.as_fd())
+    let (uid, gid) = node.root.ids.change(change.uid, change.gid)?;
+    change::all(&server.proc, node.as_fd(), &SetAttr { uid, gid, ..*change })?;
+    node.attr()
 }
 
 /// Writes a node, or its file system, to the disk.

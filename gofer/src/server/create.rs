@@ -12,7 +12,7 @@ use std::{
 use abi::Errno;
 use nix::{fcntl::OFlag, sys::stat::Mode};
 
-use super::{Server, change::check_set_id, connection::Work, node::Node, read};
+use super::{Root, Server, change::check_set_id, connection::Work, node::Node, read};
 use crate::{
     host::{change, make, stat, unix},
     protocol::{
@@ -44,11 +44,17 @@ fn check_mode(mode: u32) -> Result<Mode, Errno> {
 }
 
 /// Gives what `fd` refers to the owner and mode wanted, where it has others.
-fn settle(server: &Server, fd: BorrowedFd<'_>, wanted: &Wanted) -> Result<Attr, Errno> {
+fn settle(
+    server: &Server,
+    root: &Root,
+    fd: BorrowedFd<'_>,
+    wanted: &Wanted,
+) -> Result<Attr, Errno> {
     let mut attr = stat::attr(fd)?;
-    if (attr.uid, attr.gid) != (wanted.uid, wanted.gid) {
+    let (uid, gid) = root.ids.owner(wanted.uid, wanted.gid)?;
+    if (attr.uid, attr.gid) != (uid, gid) {
         // EINVAL: an id that our user namespace does not map. To the guest, an owner it may not give.
-        change::owner(fd, Some(wanted.uid), Some(wanted.gid)).map_err(|errno| match errno {
+        change::owner(fd, Some(uid), Some(gid)).map_err(|errno| match errno {
             Errno::EINVAL => Errno::EPERM,
             other => other,
         })?;
@@ -58,7 +64,7 @@ fn settle(server: &Server, fd: BorrowedFd<'_>, wanted: &Wanted) -> Result<Attr, 
         change::mode(&server.proc, fd, mode)?;
         attr = stat::attr(fd)?;
     }
-    Ok(attr)
+    Ok(root.ids.shown(attr))
 }
 
 /// Makes the node of a file that was just made as `name`; undoes the making if that fails.
@@ -76,7 +82,7 @@ fn adopt(
         if stat::attr(fd.as_fd())?.file_type() != file_type {
             return Err(Errno::ESTALE);
         }
-        let attr = settle(server, fd.as_fd(), wanted)?;
+        let attr = settle(server, &parent.root, fd.as_fd(), wanted)?;
         let node = work.add(server, Arc::new(Node::new(fd, &parent.root, &attr)))?;
         Ok(Entry { node, attr })
     });
@@ -103,7 +109,7 @@ fn adopt_open(
     file: OwnedFd,
     wanted: &Wanted,
 ) -> Result<Entry, Errno> {
-    let attr = settle(server, file.as_fd(), wanted)?;
+    let attr = settle(server, &parent.root, file.as_fd(), wanted)?;
     let path = server.proc.reopen(file.as_fd(), OFlag::O_PATH)?;
     let node = work.add(server, Arc::new(Node::new(path, &parent.root, &attr)))?;
     work.donation = Some(file);

@@ -25,6 +25,7 @@ mod create;
 mod handlers;
 #[cfg(test)]
 mod hostile;
+mod ids;
 mod names;
 mod node;
 mod read;
@@ -40,6 +41,7 @@ use abi::Errno;
 pub use crate::host::ProcFd;
 pub use calls::{HostCall, When, host_calls};
 pub use connection::run;
+pub use ids::{Ids, Map as IdMap, Range as IdRange};
 
 use crate::{
     host::{Resolver, stat},
@@ -73,12 +75,20 @@ pub enum Error {
 pub struct Root {
     fd: OwnedFd,
     policy: Policy,
+    ids: Ids,
 }
 
 impl Root {
     /// Serves what `fd` refers to, which `O_PATH` suffices for.
     pub fn new(fd: OwnedFd, policy: Policy) -> Root {
-        Root { fd, policy }
+        Root { fd, policy, ids: Ids::default() }
+    }
+
+    /// With the guest's ids being others than the host's.
+    pub fn with_ids(mut self, ids: Ids) -> Root {
+        self.policy.set(Policy::MAPS_IDS, !ids.is_identity());
+        self.ids = ids;
+        self
     }
 }
 

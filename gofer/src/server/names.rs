@@ -8,7 +8,7 @@ use nix::fcntl::RenameFlags;
 
 use super::Server;
 use crate::{
-    host::{make, stat},
+    host::make,
     protocol::{
         Attr,
         message::{Link, Nothing, Rename, Unlink},
@@ -28,7 +28,7 @@ pub(super) fn link(server: &Server, request: &Link) -> Result<Attr, Errno> {
         return Err(Errno::EPERM);
     }
     make::link(&server.proc, node.as_fd(), directory.as_fd(), &request.name)?;
-    stat::attr(node.as_fd())
+    node.attr()
 }
 
 /// Takes a name away.

@@ -12,7 +12,10 @@ use abi::Errno;
 use parking_lot::{Mutex, RwLock};
 
 use super::Root;
-use crate::protocol::{Attr, NodeId, Policy, attr};
+use crate::{
+    host::stat,
+    protocol::{Attr, NodeId, Policy, attr},
+};
 
 /// The most nodes at one time, should the limit of descriptors not come first.
 const MAX_NODES: usize = 1 << 20;
@@ -40,6 +43,11 @@ impl Node {
     /// `EROFS` if its root may not be changed.
     pub(super) fn check_writable(&self) -> Result<(), Errno> {
         if self.root.policy.contains(Policy::READ_ONLY) { Err(Errno::EROFS) } else { Ok(()) }
+    }
+
+    /// Its attributes, as the guest sees them.
+    pub(super) fn attr(&self) -> Result<Attr, Errno> {
+        Ok(self.root.ids.shown(stat::attr(self.as_fd())?))
     }
 
     /// Whether its root allows all of this.

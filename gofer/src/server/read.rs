@@ -28,7 +28,7 @@ const FIRST_ENTRIES: usize = MAX_ENTRIES / 2;
 
 /// Attributes.
 pub(super) fn attr(server: &Server, request: &GetAttr) -> Result<Attr, Errno> {
-    stat::attr(server.nodes.node(request.node)?.as_fd())
+    server.nodes.node(request.node)?.attr()
 }
 
 /// Statistics of a file system.

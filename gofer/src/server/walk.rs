@@ -30,7 +30,7 @@ pub(super) fn attach(
     let fd = root.fd.try_clone().map_err(|_| Errno::ENFILE)?;
     let attr = stat::attr(fd.as_fd())?;
     let node = work.add(server, Arc::new(Node::new(fd, root, &attr)))?;
-    Ok(Attached { node, policy: root.policy.bits(), attr })
+    Ok(Attached { node, policy: root.policy.bits(), attr: root.ids.shown(attr) })
 }
 
 /// Nodes along a path, until a component is missing or is no directory.
@@ -48,7 +48,7 @@ pub(super) fn walk(server: &Server, work: &mut Work, request: &Walk) -> Result<W
         let step = server.resolver.child(at.as_fd(), name).and_then(|fd| {
             let attr = stat::attr(fd.as_fd())?;
             let node = Arc::new(Node::new(fd, &at.root, &attr));
-            Ok((work.add(server, node.clone())?, attr, node))
+            Ok((work.add(server, node.clone())?, at.root.ids.shown(attr), node))
         });
         match step {
             Ok((node, attr, next)) => {
@@ -108,7 +108,7 @@ pub(super) fn revalidate(server: &Server, request: &Revalidate) -> Result<Revali
         if attr.identity() != next.identity {
             break;
         }
-        attrs.push(attr);
+        attrs.push(at.root.ids.shown(attr));
         at = next;
     }
     Ok(Revalidated { attrs })

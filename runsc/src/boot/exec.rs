@@ -16,8 +16,8 @@ use nix::libc;
 use sentry::{
     creds::Credentials,
     fs::{devpts::Devpts, host as host_file},
-    kernel::Kernel,
-    task::{ExitWaiter, Prepared},
+    kernel::{Kernel, ProcessSpec},
+    task::{ExitWaiter, Prepared, seccomp::Inherited},
     vfs::{FileDescription, FileKind, Lookup, MountNamespace, Place, ResolveContext, resolve},
 };
 use tracing::debug;
@@ -47,6 +47,10 @@ pub(super) struct Executor {
     pub(super) devpts: Option<Arc<Devpts>>,
     /// The container's own process, for what is not given.
     pub(super) base: Process,
+    /// The filter that binds every process of the container.
+    pub(super) filter: Option<Inherited>,
+    /// personality(2).
+    pub(super) personality: u32,
 }
 
 /// What came with a request.
@@ -105,7 +109,11 @@ impl Executor {
         let files = stdio::files(streams, slave.as_ref(), others);
         drop(slave);
         let identity = console.as_ref().map(Console::identity);
-        let spec = process::spec(&process, &self.tree, cwd, files, identity);
+        let spec = ProcessSpec {
+            seccomp: self.filter.clone(),
+            personality: self.personality,
+            ..process::spec(&process, &self.tree, cwd, files, identity)
+        };
         match self.kernel.prepare(spec) {
             Ok(prepared) => Ok(Ready { prepared, console }),
             Err(errno) => {

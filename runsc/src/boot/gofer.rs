@@ -21,7 +21,7 @@ use crate::{
     oci::caps,
     sandbox::{
         jail,
-        plan::{GoferPlan, GoferRoot},
+        plan::{GoferPlan, GoferRoot, IdMaps, IdRange},
         spawn,
     },
     sys,
@@ -79,7 +79,7 @@ fn close_jail() -> Result<Serve, Failure> {
         for (path, is_directory) in &root.mount_points {
             mountpoints::make(&directory, path, *is_directory)?;
         }
-        roots.push(server::Root::new(directory, policy(root, &plan)));
+        roots.push(server::Root::new(directory, policy(root, &plan)).with_ids(ids(&root.ids)));
     }
     jail::enter_empty_root(plan.isolation)?;
     jail::bound_rights(KEPT);
@@ -101,6 +101,15 @@ fn policy(root: &GoferRoot, plan: &GoferPlan) -> Policy {
     policy
 }
 
+fn ids(maps: &IdMaps) -> server::Ids {
+    let map = |ranges: &[IdRange]| {
+        let range =
+            |it: &IdRange| server::IdRange { guest: it.guest, host: it.host, count: it.count };
+        server::IdMap::new(ranges.iter().map(range))
+    };
+    server::Ids { users: map(&maps.uids), groups: map(&maps.gids) }
+}
+
 /// A directory or file that is served, as a copy of the host's mounts that outlives them here.
 fn open_root(root: &GoferRoot, plan: &GoferPlan) -> Result<OwnedFd, Failure> {
     let name = || format!("open {}", root.path.display());
@@ -109,7 +118,13 @@ fn open_root(root: &GoferRoot, plan: &GoferPlan) -> Result<OwnedFd, Failure> {
             jail::cover(hidden)?;
         }
         let path = CString::new(root.path.as_os_str().as_bytes())?;
-        return sys::open_tree(&path).map_err(|error| format!("{}: {error}", name()).into());
+        let tree = match root.is_single.then(|| sys::open_mount(&path)) {
+            Some(Ok(mount)) => Ok(mount),
+            // In a user namespace what lies below may not be uncovered.
+            Some(Err(error)) if error.raw_os_error() != Some(libc::EINVAL) => Err(error),
+            _ => sys::open_tree(&path),
+        };
+        return tree.map_err(|error| format!("{}: {error}", name()).into());
     }
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     open(&root.path, flags, Mode::empty()).map_err(|error| format!("{}: {error}", name()).into())

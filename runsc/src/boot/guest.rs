@@ -15,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 use platform::Platform;
-use sentry::kernel::{Kernel, KernelConfig, Limits, MemoryUsage, TraceSink};
+use sentry::kernel::{IdMaps, Kernel, KernelConfig, Limits, MemoryUsage, TraceSink};
 
 use super::{control::Guest, exec::Executor, terminal::Window};
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     sandbox::{
         cgroup,
         control::{Failure, Target},
-        plan::{BootPlan, Bytes},
+        plan::{BootPlan, Bytes, IdRange},
     },
 };
 
@@ -47,6 +47,10 @@ pub(super) fn config(
         memory_usage: usage.map(memory_usage),
         cpu_description: plan.cpu_description.clone(),
         max_tasks: MAX_TASKS,
+        id_maps: IdMaps {
+            users: ranges(&plan.extras.ids.uids),
+            groups: ranges(&plan.extras.ids.gids),
+        },
         trace: plan.strace.as_ref().map(trace),
     }
 }
@@ -58,6 +62,10 @@ fn memory_usage(file: File) -> MemoryUsage {
         let length = file.read_at(&mut text, 0).ok()?;
         std::str::from_utf8(text.get(..length)?).ok()?.trim().parse().ok()
     })
+}
+
+fn ranges(ranges: &[IdRange]) -> Vec<(u32, u32, u32)> {
+    ranges.iter().map(|range| (range.guest, range.host, range.count)).collect()
 }
 
 /// Each task is a thread here and one in a stub.

@@ -6,13 +6,18 @@
 //! then the guest's first instruction.
 
 mod control;
+mod copy_up;
+mod devices;
 mod exec;
 mod filters;
 pub(crate) mod gofer;
 mod guest;
+mod hooks;
+mod masks;
 mod mountpoints;
 mod oom;
 mod process;
+mod settings;
 mod stdio;
 mod systems;
 mod terminal;
@@ -25,7 +30,10 @@ use systems::Systems;
 
 use nix::{libc, sys::prctl};
 use platform::Platform;
-use sentry::{fs::devpts::Options, kernel::Kernel};
+use sentry::{
+    fs::devpts::Options,
+    kernel::{Kernel, ProcessSpec},
+};
 use stdio::Stream;
 use terminal::Console;
 
@@ -35,7 +43,7 @@ use crate::{
     sandbox::{
         control::{Channel, Event, Failure},
         jail,
-        plan::{BootPlan, MountKind},
+        plan::{BootPlan, MountKind, SeccompFilter},
         spawn,
     },
     sys,
@@ -118,11 +126,14 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
     let config = guest::config(&plan, Arc::clone(&platform), &machine, usage);
     install_filter(&*platform)?;
 
+    let filter = plan.extras.seccomp.as_ref().map(SeccompFilter::checked).transpose();
+    let filter = filter.map_err(|errno| format!("linux.seccomp: {}", errno.message()))?;
     let kernel = Kernel::new(config);
     sentry::fs::dev::register();
     sentry::fs::pipe::register();
     let devpts = terminal_options(&plan).map(|options| kernel.new_devpts(options));
     let systems = Systems { gofer, kernel: Arc::clone(&kernel), devpts: devpts.clone() };
+    settings::apply(&kernel, &plan.extras.sysctls)?;
     let tree = vfs::tree(&plan, &systems)?;
     process::complete(&mut plan.process, &tree);
     let cwd = vfs::working_directory(&tree, &plan.process.cwd)?;
@@ -134,6 +145,7 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
         (Some(devpts), Some(host)) => {
             let creds = process::credentials(&plan.process);
             let (console, file) = Console::open(devpts, &tree, creds, host?)?;
+            vfs::show_console(&tree, &file)?;
             console.give_to(guest::INIT);
             (Some(console), Some(file))
         }
@@ -142,8 +154,13 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
     let files = stdio::files(streams, file.as_ref(), preserved);
     drop(file);
     let identity = console.as_ref().map(Console::identity);
-    let spec = process::spec(&plan.process, &tree, cwd, files, identity);
-    let prepared = match kernel.prepare(spec) {
+    let like_init = || ProcessSpec {
+        seccomp: filter.clone(),
+        personality: plan.extras.personality,
+        ..process::spec(&plan.process, &tree, cwd.clone(), Vec::new(), None)
+    };
+    let init = ProcessSpec { files, terminal: identity, ..like_init() };
+    let prepared = match kernel.prepare(init) {
         Ok(prepared) => prepared,
         Err(errno) => {
             let (failure, message) = guest::refusal(plan.process.args.first(), errno);
@@ -153,13 +170,21 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
     let window = console.as_ref().map(Console::window).transpose()?;
     let init = guest::Running { kernel: Arc::clone(&kernel), window, pid: guest::INIT };
     let base = plan.process.clone();
-    let executor = Executor { kernel: Arc::clone(&kernel), tree, devpts, base };
+    let executor = Executor {
+        kernel: Arc::clone(&kernel),
+        tree: Arc::clone(&tree),
+        devpts,
+        base,
+        filter: filter.clone(),
+        personality: plan.extras.personality,
+    };
     let whole = guest::Whole { init, machine, executor: Arc::new(executor) };
     let start = control::serve(Arc::clone(control), whole)?;
     if plan.waits_for_start {
         control.send(&Event::Created)?;
         start.wait();
     }
+    hooks::run(&kernel, &plan.extras.start_hooks, &plan.extras.start_state, like_init)?;
     let (_, waiter) = prepared.start().map_err(|errno| errno.message())?;
     control.send(&Event::Started)?;
     let status = waiter.wait();

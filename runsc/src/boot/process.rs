@@ -12,7 +12,7 @@ use sentry::{
 };
 
 use super::users::Users;
-use crate::sandbox::plan::{Bytes, Process};
+use crate::sandbox::plan::{Bytes, Process, Scheduling};
 
 /// Who the process is. As runc has it, a user other than root keeps only what is ambient.
 pub(super) fn credentials(process: &Process) -> Credentials {
@@ -81,10 +81,21 @@ pub(super) fn spec(
         files,
         is_protected: !process.is_ordinary,
         seccomp: None,
-        facts: TaskFacts::default(),
-        oom_score_adj: 0,
+        facts: facts(&process.scheduling),
+        oom_score_adj: process.oom_score_adj.unwrap_or(0),
         personality: 0,
         terminal,
+    }
+}
+
+fn facts(scheduling: &Scheduling) -> TaskFacts {
+    TaskFacts {
+        nice: scheduling.nice,
+        policy: scheduling.policy,
+        priority: scheduling.priority,
+        resets_on_fork: scheduling.resets_on_fork,
+        io_priority: scheduling.io_priority,
+        ..TaskFacts::default()
     }
 }
 
@@ -106,6 +117,8 @@ mod tests {
             rlimits: Vec::new(),
             no_new_privileges: true,
             terminal: false,
+            oom_score_adj: None,
+            scheduling: Scheduling::default(),
             is_ordinary: false,
         }
     }

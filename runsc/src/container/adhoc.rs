@@ -17,8 +17,8 @@ use crate::{
     sandbox::{
         console,
         plan::{
-            BootPlan, Bytes, Capabilities, GoferPlan, GoferRoot, Isolation, Mount, MountKind,
-            Process, Root,
+            BootPlan, Bytes, Capabilities, Extras, GoferPlan, GoferRoot, Isolation, Mount,
+            MountKind, Process, Root, Scheduling,
         },
     },
 };
@@ -72,7 +72,7 @@ pub(crate) fn plan(
         hidden: HIDDEN.iter().map(|name| root.join(name)).collect(),
         path: root.clone(),
         is_readonly: has_overlay,
-        mount_points: Vec::new(),
+        ..GoferRoot::default()
     }];
     let mut guest_mounts = mounts::own();
     for volume in flags.all("volume") {
@@ -82,14 +82,16 @@ pub(crate) fn plan(
             has_overlay: false,
             is_shared: true,
         };
-        roots.push(GoferRoot {
-            path: host,
-            is_readonly,
-            hidden: Vec::new(),
-            mount_points: Vec::new(),
-        });
+        roots.push(GoferRoot { path: host, is_readonly, ..GoferRoot::default() });
         let flags = if is_readonly { mounts::READONLY } else { 0 };
-        guest_mounts.push(Mount { destination: guest, kind, flags, data: String::new() });
+        guest_mounts.push(Mount {
+            destination: guest,
+            kind,
+            source: Bytes::from("none"),
+            flags,
+            data: String::new(),
+            copies_up: false,
+        });
     }
     let process = Process {
         args: args.iter().map(|arg| Bytes::from(arg.as_bytes())).collect(),
@@ -109,6 +111,8 @@ pub(crate) fn plan(
         rlimits: Vec::new(),
         no_new_privileges: false,
         terminal: console::is_terminal(),
+        oom_score_adj: None,
+        scheduling: Scheduling::default(),
         is_ordinary: true,
     };
     let isolation = Isolation { has_namespaces: false, has_user_namespace: false };
@@ -134,6 +138,7 @@ pub(crate) fn plan(
         mounts: guest_mounts,
         masked_paths: Vec::new(),
         readonly_paths: Vec::new(),
+        extras: Extras::default(),
         strace: config.strace.clone(),
         report: flags.is_on("report"),
         allow_suid: config.allow_suid,

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     cli::Values,
-    oci::{bundle::BundleError, caps, convert},
+    oci::{bundle::BundleError, caps, process},
     sandbox::{
         attend::{self, End, Signals},
         console,
@@ -347,7 +347,7 @@ fn given(flags: &Values, path: PathBuf) -> Result<(ExecPlan, Size), ExecError> {
     let text = files::read_small(&path).map_err(|error| wrong(error.to_string()))?;
     let given: oci::Process =
         serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-    let process = convert::process_of(&given)?;
+    let process = process::convert(&given)?;
     let plan = ExecPlan {
         args: process.args,
         env: Choice::Instead(process.env),

@@ -49,6 +49,11 @@ pub(crate) const NAMES: [&str; 41] = [
 /// Every capability.
 pub(crate) const ALL: u64 = (1 << NAMES.len()) - 1;
 
+/// Whether config.json may call a capability so.
+pub(crate) fn is_name(name: &str) -> bool {
+    name.strip_prefix("CAP_").is_some_and(|name| NAMES.contains(&name))
+}
+
 /// The bit of a name, with or without `CAP_`.
 pub(crate) const fn bit(number: u32) -> u64 {
     1 << number

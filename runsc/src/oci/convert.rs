@@ -7,23 +7,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use oci_spec::runtime::{self as oci, Spec};
+use oci_spec::runtime::{self as oci, LinuxPersonalityDomain, Spec};
 use tracing::debug;
 
 use super::{
     bundle::{Bundle, BundleError},
-    caps, mounts, rlimits,
+    devices, hooks, ids, mounts, namespaces, process, seccomp, state,
 };
 use crate::{
     config::{Config, Overlay},
     sandbox::plan::{
-        BootPlan, Bytes, Capabilities, GoferPlan, GoferRoot, Isolation, Mount, MountKind, Process,
-        Root,
+        BootPlan, Bytes, Extras, GoferPlan, GoferRoot, IdMaps, Isolation, Mount, MountKind, Root,
     },
 };
 
-fn refuse<T>(field: &'static str, why: impl Into<String>) -> Result<T, BundleError> {
-    Err(BundleError::Field { field, why: why.into() })
+fn refuse<T>(field: &str, why: impl Into<String>) -> Result<T, BundleError> {
+    Err(BundleError::field(field, why))
 }
 
 /// The plan for the container `id` of this bundle.
@@ -34,16 +33,21 @@ pub(crate) fn plan(
 ) -> Result<(BootPlan, GoferPlan), BundleError> {
     let spec = &bundle.spec;
     name_ignored(spec);
+    let Some(process) = spec.process() else { return refuse("process", "is missing") };
+    let process = process::convert(process)?;
+    namespaces::check(spec)?;
+    hooks::check(spec)?;
+    let ids = ids::check(spec, &process)?;
     let root = spec.root().as_ref();
     let is_readonly = root.and_then(oci::Root::readonly).unwrap_or(false);
     let has_overlay = config.overlay != Overlay::Off;
     let mut roots = vec![GoferRoot {
         path: bundle.rootfs.clone(),
         is_readonly: is_readonly || has_overlay,
-        hidden: Vec::new(),
-        mount_points: Vec::new(),
+        ids: ids.clone(),
+        ..GoferRoot::default()
     }];
-    let guest_mounts = convert_mounts(bundle, config, &mut roots)?;
+    let guest_mounts = mounts::convert(bundle, config, &ids, &mut roots)?;
     if !has_overlay {
         let points = mount_points(&guest_mounts, &roots);
         if let Some(root) = roots.first_mut() {
@@ -51,28 +55,29 @@ pub(crate) fn plan(
         }
     }
     let linux = spec.linux().as_ref();
-    let paths = |list: Option<&Vec<String>>| {
-        list.into_iter().flatten().map(|path| Bytes::from(path.as_bytes())).collect()
-    };
     let isolation = Isolation { has_namespaces: false, has_user_namespace: false };
     let boot = BootPlan {
         cpu_description: crate::sandbox::plan::cpu_description(),
         limits: Default::default(),
         has_memory_usage: false,
         id: id.into(),
-        hostname: spec.hostname().clone().unwrap_or_else(|| "runsc".into()),
-        domainname: spec.domainname().clone().unwrap_or_else(|| "(none)".into()),
+        hostname: name("hostname", spec.hostname())?.unwrap_or_else(|| "runsc".into()),
+        domainname: name("domainname", spec.domainname())?.unwrap_or_else(|| "(none)".into()),
         platform: config.platform,
         may_patch: config.may_patch,
         network: config.network,
         isolation,
         is_foreground: true,
         waits_for_start: false,
-        process: process(spec)?,
+        process,
         root: Root { is_readonly, has_overlay, is_shared: config.is_root_shared },
         mounts: guest_mounts,
-        masked_paths: paths(linux.and_then(|linux| linux.masked_paths().as_ref())),
-        readonly_paths: paths(linux.and_then(|linux| linux.readonly_paths().as_ref())),
+        masked_paths: paths("linux.maskedPaths", linux.and_then(|it| it.masked_paths().as_ref()))?,
+        readonly_paths: paths(
+            "linux.readonlyPaths",
+            linux.and_then(|it| it.readonly_paths().as_ref()),
+        )?,
+        extras: extras(id, bundle, ids)?,
         strace: config.strace.clone(),
         report: false,
         allow_suid: config.allow_suid,
@@ -89,199 +94,157 @@ pub(crate) fn plan(
     Ok((boot, gofer))
 }
 
+fn extras(id: &str, bundle: &Bundle, ids: IdMaps) -> Result<Extras, BundleError> {
+    let spec = &bundle.spec;
+    let annotations = spec.annotations().iter().flatten();
+    // Inside, the first process is number 1.
+    let start_state = state::value(id, "created", Some(1), &bundle.path, annotations).to_string();
+    let start_hooks = hooks::start_container(spec);
+    let Some(linux) = spec.linux() else {
+        return Ok(Extras { ids, start_hooks, start_state, ..Extras::default() });
+    };
+    let personality = linux.personality().as_ref();
+    if personality.is_some_and(|it| it.flags().as_ref().is_some_and(|flags| !flags.is_empty())) {
+        return refuse("linux.personality.flags", "no flag is known");
+    }
+    check_propagation(linux.rootfs_propagation().as_deref())?;
+    check_time_offsets(linux)?;
+    Ok(Extras {
+        seccomp: linux.seccomp().as_ref().map(seccomp::compile).transpose()?,
+        devices: devices::convert(linux)?,
+        sysctls: sysctls(linux)?,
+        personality: match personality.map(|it| it.domain()) {
+            None | Some(LinuxPersonalityDomain::PerLinux) => 0,
+            Some(LinuxPersonalityDomain::PerLinux32) => 8,
+        },
+        start_hooks,
+        start_state,
+        ids,
+    })
+}
+
+/// A host or domain name that uname(2) can show.
+fn name(field: &str, name: &Option<String>) -> Result<Option<String>, BundleError> {
+    const LONGEST: usize = 64;
+    match name {
+        Some(name) if name.len() > LONGEST || name.contains('\0') => {
+            refuse(field, format!("is longer than {LONGEST} bytes, or has a NUL byte"))
+        }
+        Some(name) if name.is_empty() => Ok(None),
+        name => Ok(name.clone()),
+    }
+}
+
+fn paths(field: &str, list: Option<&Vec<String>>) -> Result<Vec<Bytes>, BundleError> {
+    let mut paths = Vec::new();
+    for (index, path) in list.into_iter().flatten().enumerate() {
+        if path.contains('\0') || !path.starts_with('/') {
+            return refuse(&format!("{field}[{index}]"), "is no absolute path");
+        }
+        paths.push(Bytes::from(path.as_bytes()));
+    }
+    Ok(paths)
+}
+
+fn sysctls(linux: &oci::Linux) -> Result<Vec<(String, Bytes)>, BundleError> {
+    let mut sysctls = Vec::new();
+    for (key, value) in linux.sysctl().iter().flatten() {
+        let is_name = |part: &str| !part.is_empty() && part != ".." && !part.contains('\0');
+        // As sysctl(8) and runc have it: dots or slashes separate, by which comes first.
+        let path = match key.find(['.', '/']) {
+            Some(at) if key.as_bytes().get(at) == Some(&b'.') => key
+                .chars()
+                .map(|it| match it {
+                    '.' => '/',
+                    '/' => '.',
+                    other => other,
+                })
+                .collect(),
+            _ => key.clone(),
+        };
+        if !path.contains('/') || !path.split('/').all(is_name) {
+            return refuse("linux.sysctl", format!("sysctl {key:?} is no name of a setting"));
+        }
+        sysctls.push((path, Bytes::from(value.as_bytes())));
+    }
+    sysctls.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(sysctls)
+}
+
+/// Propagation between mounts of the host and of the guest does not exist: they share none.
+fn check_propagation(word: Option<&str>) -> Result<(), BundleError> {
+    const WORDS: [&str; 8] = [
+        "private",
+        "rprivate",
+        "slave",
+        "rslave",
+        "shared",
+        "rshared",
+        "unbindable",
+        "runbindable",
+    ];
+    match word {
+        None | Some("") => Ok(()),
+        Some(word) if WORDS.contains(&word) => {
+            debug!("config.json: linux.rootfsPropagation {word} has no effect in a sandbox");
+            Ok(())
+        }
+        Some(word) => refuse("linux.rootfsPropagation", format!("{word:?} is not supported")),
+    }
+}
+
+fn check_time_offsets(linux: &oci::Linux) -> Result<(), BundleError> {
+    for (clock, offset) in linux.time_offsets().iter().flatten() {
+        let at = format!("linux.timeOffsets.{clock}");
+        if !["monotonic", "boottime"].contains(&clock.as_str()) {
+            return refuse(&at, "is not a clock that can be shifted");
+        }
+        if offset.secs().unwrap_or(0) != 0 || offset.nanosecs().unwrap_or(0) != 0 {
+            return refuse(&at, "the sandbox's clocks are the host's and cannot be shifted");
+        }
+    }
+    Ok(())
+}
+
 /// Fields that we read past, by name.
 fn name_ignored(spec: &Spec) {
     let linux = spec.linux().as_ref();
-    let process = spec.process().as_ref();
     let of_linux = |is_given: fn(&oci::Linux) -> bool| linux.is_some_and(is_given);
-    let of_process = |is_given: fn(&oci::Process) -> bool| process.is_some_and(is_given);
     for (field, is_given, why) in [
-        ("hooks", spec.hooks().is_some(), "hooks are not run yet"),
         (
-            "linux.seccomp",
-            of_linux(|it| it.seccomp().is_some()),
-            "the sandbox's own filter stands; the guest's is not applied yet",
+            "linux.intelRdt",
+            of_linux(|it| it.intel_rdt().is_some()),
+            "the host's caches are not divided",
         ),
         (
             "linux.resources.devices",
             of_linux(|it| it.resources().as_ref().is_some_and(|it| it.devices().is_some())),
             "the guest has no device of the host to open",
         ),
-        ("linux.sysctl", of_linux(|it| it.sysctl().is_some()), "not applied yet"),
-        ("linux.devices", of_linux(|it| it.devices().is_some()), "the sandbox has its own devices"),
-        (
-            "linux.uidMappings",
-            of_linux(|it| it.uid_mappings().is_some()),
-            "ids are the sandbox's own",
-        ),
-        ("linux.intelRdt", of_linux(|it| it.intel_rdt().is_some()), "not applied"),
-        ("linux.personality", of_linux(|it| it.personality().is_some()), "not applied"),
-        ("linux.timeOffsets", of_linux(|it| it.time_offsets().is_some()), "not applied"),
         (
             "linux.mountLabel",
-            of_linux(|it| it.mount_label().is_some()),
+            of_linux(|it| it.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
             "there are no labels inside",
         ),
         (
-            "process.apparmorProfile",
-            of_process(|it| it.apparmor_profile().is_some()),
-            "not applied",
+            "linux.memoryPolicy",
+            of_linux(|it| it.memory_policy().is_some()),
+            "memory lies where the host puts it",
         ),
-        ("process.oomScoreAdj", of_process(|it| it.oom_score_adj().is_some()), "not applied yet"),
-        ("process.scheduler", of_process(|it| it.scheduler().is_some()), "not applied"),
-        ("process.ioPriority", of_process(|it| it.io_priority().is_some()), "not applied"),
+        (
+            "linux.netDevices",
+            of_linux(|it| it.net_devices().is_some()),
+            "interfaces are not moved into a sandbox",
+        ),
+        ("solaris", spec.solaris().is_some(), "it is for Solaris"),
+        ("windows", spec.windows().is_some(), "it is for Windows"),
+        ("vm", spec.vm().is_some(), "it is for virtual machines"),
+        ("zos", spec.zos().is_some(), "it is for z/OS"),
     ] {
         if is_given {
             debug!("config.json: {field} is ignored: {why}");
         }
     }
-}
-
-fn process(spec: &Spec) -> Result<Process, BundleError> {
-    let Some(process) = spec.process() else { return refuse("process", "is missing") };
-    process_of(process)
-}
-
-/// The process that `process` of config.json, or the file of `exec --process`, describes.
-pub(crate) fn process_of(process: &oci::Process) -> Result<Process, BundleError> {
-    if process.selinux_label().as_ref().is_some_and(|label| !label.is_empty()) {
-        return refuse("process.selinuxLabel", "SELinux labels do not exist in a sandbox");
-    }
-    let args = process.args().as_deref().unwrap_or_default();
-    if args.is_empty() {
-        return refuse("process.args", "args must not be empty");
-    }
-    let cwd = process.cwd();
-    if !cwd.is_absolute() {
-        return refuse("process.cwd", format!("cwd {} is not absolute", cwd.display()));
-    }
-    let bytes = |text: &String| Bytes::from(text.as_bytes());
-    let env = process.env().as_deref().unwrap_or_default();
-    for text in args.iter().chain(env) {
-        if text.contains('\0') {
-            return refuse("process", "a NUL byte in args or env");
-        }
-    }
-    let user = process.user();
-    let mut limits: Vec<(u32, u64, u64)> = Vec::new();
-    for limit in process.rlimits().iter().flatten() {
-        let Some(number) = rlimits::number(&limit.typ().to_string()) else {
-            return refuse("process.rlimits", format!("unknown limit {}", limit.typ()));
-        };
-        if limit.soft() > limit.hard() {
-            return refuse("process.rlimits", format!("{} has soft above hard", limit.typ()));
-        }
-        if limits.iter().any(|(other, ..)| *other == number) {
-            return refuse("process.rlimits", format!("{} stands twice", limit.typ()));
-        }
-        limits.push((number, limit.soft(), limit.hard()));
-    }
-    Ok(Process {
-        args: args.iter().map(bytes).collect(),
-        env: env.iter().map(bytes).collect(),
-        cwd: Bytes::from(cwd.as_os_str().as_bytes()),
-        uid: user.uid(),
-        gid: user.gid(),
-        groups: user.additional_gids().clone().unwrap_or_default(),
-        umask: user.umask().unwrap_or(0o022) & 0o777,
-        capabilities: process.capabilities().as_ref().map(capabilities).unwrap_or_default(),
-        rlimits: limits,
-        no_new_privileges: process.no_new_privileges().unwrap_or(false),
-        terminal: process.terminal().unwrap_or(false),
-        is_ordinary: false,
-    })
-}
-
-fn capabilities(sets: &oci::LinuxCapabilities) -> Capabilities {
-    let bits = |set: &Option<oci::Capabilities>| {
-        let names: Vec<String> = set.iter().flatten().map(ToString::to_string).collect();
-        caps::bits(names.iter().map(String::as_str))
-    };
-    Capabilities {
-        bounding: bits(sets.bounding()),
-        effective: bits(sets.effective()),
-        permitted: bits(sets.permitted()),
-        inheritable: bits(sets.inheritable()),
-        ambient: bits(sets.ambient()),
-    }
-}
-
-/// File systems of the sentry's own, as config.json calls them.
-const OWN: &[&str] =
-    &["proc", "sysfs", "tmpfs", "devpts", "devtmpfs", "mqueue", "cgroup", "cgroup2"];
-
-fn convert_mounts(
-    bundle: &Bundle,
-    config: &Config,
-    roots: &mut Vec<GoferRoot>,
-) -> Result<Vec<Mount>, BundleError> {
-    let mut converted: Vec<Mount> = Vec::new();
-    for mount in bundle.spec.mounts().iter().flatten() {
-        let destination = Path::new("/").join(mount.destination());
-        if destination.as_os_str().as_bytes().contains(&0) {
-            return refuse("mounts", "a NUL byte in a destination");
-        }
-        let words = mount.options().as_deref().unwrap_or_default();
-        let options = mounts::options(words.iter().map(String::as_str));
-        for word in &options.ignored {
-            debug!("config.json: mount {}: option {word} has no effect", destination.display());
-        }
-        let typ = mount.typ().as_deref().unwrap_or("none");
-        let is_bind = options.is_bind || typ == "bind" || typ == "rbind";
-        let kind = if is_bind {
-            bind(bundle, config, mount, options.flags & mounts::READONLY != 0, roots)?
-        } else if OWN.contains(&typ) {
-            // A tmpfs on /dev is where a runtime puts its devices: ours has them.
-            let is_dev = destination == Path::new("/dev") && typ == "tmpfs";
-            MountKind::Own(if is_dev { "devtmpfs" } else { typ }.into())
-        } else {
-            tracing::warn!(
-                "config.json: mount {} is left out: unknown type {typ:?}",
-                destination.display()
-            );
-            continue;
-        };
-        converted.push(Mount {
-            destination: Bytes::from(destination.as_os_str().as_bytes()),
-            kind,
-            flags: options.flags,
-            data: options.data,
-        });
-    }
-    // What no program can do without is there even if the bundle forgot it, below what it has.
-    let missing: Vec<Mount> = mounts::own()
-        .into_iter()
-        .filter(|own| own.destination != Bytes::from("/dev/shm"))
-        .filter(|own| !converted.iter().any(|mount| mount.destination == own.destination))
-        .collect();
-    converted.splice(0..0, missing);
-    // /dev/pts lies in /dev, whichever of them came first.
-    converted.sort_by_key(|mount| (mount.destination != Bytes::from("/dev")) as u8);
-    Ok(converted)
-}
-
-fn bind(
-    bundle: &Bundle,
-    config: &Config,
-    mount: &oci::Mount,
-    is_readonly: bool,
-    roots: &mut Vec<GoferRoot>,
-) -> Result<MountKind, BundleError> {
-    let destination = mount.destination().display();
-    let Some(source) = mount.source() else {
-        return refuse("mounts", format!("the bind mount {destination} has no source"));
-    };
-    let path = bundle.path.join(source);
-    let path = path.canonicalize().map_err(|source| BundleError::Open {
-        what: "mounts: source",
-        path: path.clone(),
-        source,
-    })?;
-    let root = u32::try_from(roots.len()).unwrap_or(u32::MAX);
-    let has_overlay = config.overlay == Overlay::All;
-    let is_readonly = is_readonly || has_overlay;
-    roots.push(GoferRoot { path, is_readonly, hidden: Vec::new(), mount_points: Vec::new() });
-    Ok(MountKind::Gofer { root, has_overlay, is_shared: config.are_mounts_shared })
 }
 
 /// Places of the root file system itself that must be there to be mounted on: those below another

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{SPEC_VERSION, caps};
+use super::{SPEC_VERSION, caps, mount_options};
 
 /// The structure.
 pub(crate) fn value() -> Value {
@@ -12,12 +12,7 @@ pub(crate) fn value() -> Value {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
         "hooks": [],
-        "mountOptions": [
-            "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "noatime",
-            "nodev", "nodiratime", "noexec", "norelatime", "nostrictatime", "nosuid",
-            "nosymfollow", "private", "rbind", "relatime", "remount", "ro", "rprivate", "rslave",
-            "rw", "slave", "strictatime", "suid", "symfollow", "sync"
-        ],
+        "mountOptions": mount_options::names(),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
             "capabilities": capabilities,

@@ -25,10 +25,9 @@ pub(crate) fn write(bundle: &Path, text: &str) -> Result<(), BundleError> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o666).open(&path);
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => BundleError::Field {
-            field: "config.json",
-            why: "File config.json exists. Remove it first".into(),
-        },
+        io::ErrorKind::AlreadyExists => {
+            BundleError::field("config.json", "File config.json exists. Remove it first")
+        }
         _ => BundleError::Open { what: "write", path, source },
     })
 }

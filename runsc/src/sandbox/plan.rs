@@ -3,6 +3,8 @@
 
 use std::{fmt, path::PathBuf};
 
+use abi::{Errno, seccomp::SockFilter};
+use sentry::task::seccomp::Inherited;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::cgroup::Limits;
@@ -79,6 +81,8 @@ pub(crate) struct BootPlan {
     pub(crate) masked_paths: Vec<Bytes>,
     /// Paths that cannot be changed.
     pub(crate) readonly_paths: Vec<Bytes>,
+    /// What config.json says beyond the rest.
+    pub(crate) extras: Extras,
     /// System call tracing.
     pub(crate) strace: Option<Strace>,
     /// Whether unsupported calls are reported at the end.
@@ -125,6 +129,10 @@ pub(crate) struct Process {
     pub(crate) no_new_privileges: bool,
     /// Whether standard input, output and error are a terminal that it controls.
     pub(crate) terminal: bool,
+    /// `/proc/<pid>/oom_score_adj`, if it is to be another.
+    pub(crate) oom_score_adj: Option<i32>,
+    /// How it is scheduled.
+    pub(crate) scheduling: Scheduling,
     /// Whether signals act on it as on any process, and not as on the init of a container.
     pub(crate) is_ordinary: bool,
 }
@@ -186,6 +194,125 @@ pub(crate) struct ExecPlan {
     pub(crate) streams: [usize; 3],
 }
 
+/// What the guest is shown of how the first process is scheduled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Scheduling {
+    /// `SCHED_…`.
+    pub(crate) policy: i32,
+    /// Its nice value.
+    pub(crate) nice: i32,
+    /// Its real-time priority.
+    pub(crate) priority: i32,
+    /// `SCHED_RESET_ON_FORK`.
+    pub(crate) resets_on_fork: bool,
+    /// As ioprio_set(2) has it.
+    pub(crate) io_priority: i32,
+}
+
+/// What config.json says that no other part of the plan has.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Extras {
+    /// The filter that every process of the guest is bound by.
+    pub(crate) seccomp: Option<SeccompFilter>,
+    /// Nodes to be made.
+    pub(crate) devices: Vec<Device>,
+    /// Paths below `/proc/sys`, and what is written there.
+    pub(crate) sysctls: Vec<(String, Bytes)>,
+    /// personality(2).
+    pub(crate) personality: u32,
+    /// Programs that run before the first process.
+    pub(crate) start_hooks: Vec<GuestHook>,
+    /// The state that they find on their standard input.
+    pub(crate) start_state: String,
+    /// What `/proc/<pid>/uid_map` shows.
+    pub(crate) ids: IdMaps,
+}
+
+/// An instruction of a classic BPF program: code, jt, jf, k.
+pub(crate) type Instruction = (u16, u8, u8, u32);
+
+/// A seccomp filter, compiled.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SeccompFilter {
+    /// The program.
+    pub(crate) code: Vec<Instruction>,
+    /// Whether what it does not allow is logged.
+    pub(crate) is_logged: bool,
+}
+
+impl SeccompFilter {
+    /// The program as the sentry runs it.
+    pub(crate) fn checked(&self) -> Result<Inherited, Errno> {
+        let step =
+            |(code, jt, jf, k): &Instruction| SockFilter { code: *code, jt: *jt, jf: *jf, k: *k };
+        let code: Vec<SockFilter> = self.code.iter().map(step).collect();
+        Inherited::new(&code, self.is_logged)
+    }
+}
+
+/// What sort of node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum DeviceKind {
+    /// `c`.
+    Character,
+    /// `b`.
+    Block,
+    /// `p`.
+    Fifo,
+}
+
+/// A node that is to be made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Device {
+    /// Where, absolute in the guest.
+    pub(crate) path: Bytes,
+    /// What.
+    pub(crate) kind: DeviceKind,
+    /// Its major number.
+    pub(crate) major: u32,
+    /// Its minor number.
+    pub(crate) minor: u32,
+    /// Its permissions.
+    pub(crate) mode: u32,
+    /// Its owner.
+    pub(crate) uid: u32,
+    /// Its group.
+    pub(crate) gid: u32,
+}
+
+/// A hook that runs inside.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct GuestHook {
+    /// The program.
+    pub(crate) path: Bytes,
+    /// Its arguments; the first is its name.
+    pub(crate) args: Vec<Bytes>,
+    /// Its environment.
+    pub(crate) env: Vec<Bytes>,
+    /// How long it may take.
+    pub(crate) timeout_s: Option<u64>,
+}
+
+/// Ids that follow one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IdRange {
+    /// The first as the guest knows it.
+    pub(crate) guest: u32,
+    /// The first as the host knows it.
+    pub(crate) host: u32,
+    /// How many.
+    pub(crate) count: u32,
+}
+
+/// Whose ids on the host the guest's are; without ranges, they are the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IdMaps {
+    /// Of users.
+    pub(crate) uids: Vec<IdRange>,
+    /// Of groups.
+    pub(crate) gids: Vec<IdRange>,
+}
+
 /// Five sets of capabilities, a bit each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Capabilities {
@@ -219,10 +346,14 @@ pub(crate) struct Mount {
     pub(crate) destination: Bytes,
     /// What.
     pub(crate) kind: MountKind,
+    /// What `/proc/mounts` calls it.
+    pub(crate) source: Bytes,
     /// `MS_…` flags of mount(2).
     pub(crate) flags: u64,
     /// Options of the file system, as mount(2) takes them.
     pub(crate) data: String,
+    /// It begins with what it covers.
+    pub(crate) copies_up: bool,
 }
 
 /// What a mount shows.
@@ -257,7 +388,7 @@ pub(crate) struct GoferPlan {
 }
 
 /// One directory or file of the host that the guest sees.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GoferRoot {
     /// Where it is on the host.
     pub(crate) path: PathBuf,
@@ -267,6 +398,10 @@ pub(crate) struct GoferRoot {
     pub(crate) hidden: Vec<PathBuf>,
     /// Places in it that the guest's mounts need, and whether each is a directory.
     pub(crate) mount_points: Vec<(PathBuf, bool)>,
+    /// Whether it ends where another mount of the host begins.
+    pub(crate) is_single: bool,
+    /// Whose ids the guest's are.
+    pub(crate) ids: IdMaps,
 }
 
 #[cfg(test)]

@@ -19,6 +19,15 @@ pub type TraceSink = Arc<dyn Fn(&str) + Send + Sync>;
 /// Tells how many bytes of memory are in use; nothing if that cannot be told.
 pub type MemoryUsage = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
+/// What `/proc/<pid>/uid_map` and `gid_map` show: ranges by their first id inside, their first outside and
+/// their length. Without ranges, all ids are the same on both sides.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "says it")]
+pub struct IdMaps {
+    pub users: Vec<(u32, u32, u32)>,
+    pub groups: Vec<(u32, u32, u32)>,
+}
+
 /// What a sandbox is made of.
 pub struct KernelConfig {
     /// How guest code runs.
@@ -37,6 +46,8 @@ pub struct KernelConfig {
     pub cpu_description: String,
     /// The most tasks at a time.
     pub max_tasks: usize,
+    /// Whose ids outside the guest's are.
+    pub id_maps: IdMaps,
     /// Where a line for each call goes; `None`: nobody traces.
     pub trace: Option<TraceSink>,
 }

@@ -12,6 +12,7 @@ mod jobs;
 mod limits;
 pub mod namespace;
 mod pause;
+mod settings;
 pub mod syscall;
 mod view;
 
@@ -26,11 +27,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-pub use config::{KernelConfig, MemoryUsage, ProcessSpec, TraceSink};
+pub use config::{IdMaps, KernelConfig, MemoryUsage, ProcessSpec, TraceSink};
 pub use limits::Limits;
 pub use syscall::{OrRestart, Restart, Stop, SysResult, SyscallTable};
 
 use crate::{
+    fs::proc::view::KnobValue,
     futex::FutexTable,
     ipc::IpcNamespace,
     sync::{Mutex, MutexGuard, levels},
@@ -62,6 +64,8 @@ pub struct Kernel {
     futexes: FutexTable,
     ipc: IpcNamespace,
     unimplemented: Mutex<BTreeMap<u64, u64>, levels::Leaf>,
+    /// What `/proc/sys` says, by path.
+    knobs: Mutex<BTreeMap<String, KnobValue>, levels::Leaf>,
 }
 
 impl Kernel {
@@ -85,6 +89,7 @@ impl Kernel {
             futexes: FutexTable::default(),
             ipc: IpcNamespace::default(),
             unimplemented: Mutex::default(),
+            knobs: Mutex::default(),
         })
     }
 

@@ -9,10 +9,11 @@ use super::{Kernel, RELEASE, VERSION, filesystems};
 use crate::{
     creds::Credentials,
     fs::proc::view::{
-        Figures, MapLine, MemoryPlaces, MemorySizes, MemoryView, NamespaceKind, SignalSets,
-        SystemView, TaskDetails, TaskNumbers, TaskTimes, TaskView,
+        Figures, KnobValue, MapLine, MemoryPlaces, MemorySizes, MemoryView, NamespaceKind,
+        SignalSets, SystemView, TaskDetails, TaskNumbers, TaskTimes, TaskView,
     },
     mm::{MemoryManager, VmaFlags},
+    sync::Mutex,
     task::{RunState, Task, calling, ptrace},
     time::Clock,
     vfs::{FileDescription, MountNamespace, Place},
@@ -41,6 +42,14 @@ impl SystemView for System {
             .or_else(|| tasks.task(number))?;
         drop(tasks);
         Some(Arc::new(OneTask { task, kernel: self.0.clone() }))
+    }
+
+    fn knob(&self, path: &str, initial: &str) -> KnobValue {
+        let fresh = || Arc::new(Mutex::new(initial.as_bytes().to_vec()));
+        match self.0.upgrade() {
+            Some(kernel) => kernel.knob(path, fresh),
+            None => fresh(),
+        }
     }
 
     fn caller(&self) -> Option<(i32, i32)> {
@@ -345,8 +354,19 @@ impl TaskView for OneTask {
             && asker.permitted.contains(of.permitted)
     }
 
-    fn id_map(&self, _groups: bool) -> String {
-        "         0          0 4294967295\n".to_owned()
+    fn id_map(&self, groups: bool) -> String {
+        let line = |first: u32, outside: u32, count: u32| {
+            format!("{first:>10} {outside:>10} {count:>10}\n")
+        };
+        let kernel = self.kernel.upgrade();
+        let maps = kernel.as_ref().map(|kernel| &kernel.config().id_maps);
+        let ranges = maps.map(|maps| if groups { &maps.groups } else { &maps.users });
+        match ranges {
+            Some(ranges) if !ranges.is_empty() => {
+                ranges.iter().map(|range| line(range.0, range.1, range.2)).collect()
+            }
+            _ => line(0, 0, u32::MAX),
+        }
     }
 
     fn set_id_map(&self, _groups: bool, _text: &[u8], _by: &Credentials) -> Result<(), Errno> {

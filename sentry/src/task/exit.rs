@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How tasks end: what they leave, who is told, who takes their children.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use abi::{
     SigInfo, Signal,
@@ -39,6 +42,16 @@ impl ExitWaiter {
                 return status;
             }
             self.ended.wait(&mut status);
+        }
+    }
+
+    /// Waits for the process to end, until `deadline` at the latest.
+    pub fn wait_until(&self, deadline: Instant) -> Option<i32> {
+        let mut status = self.status.lock();
+        loop {
+            if status.is_some() || self.ended.wait_until(&mut status, deadline) {
+                return *status;
+            }
         }
     }
 

@@ -166,6 +166,13 @@ impl GoferFilesystem {
     }
 }
 
+impl GoferFilesystem {
+    /// Whether owners are not what the host's fstat(2) says.
+    pub(super) fn maps_ids(&self) -> bool {
+        self.policy.contains(Policy::MAPS_IDS)
+    }
+}
+
 impl Filesystem for GoferFilesystem {
     fn name(&self) -> &'static str {
         "gofer"

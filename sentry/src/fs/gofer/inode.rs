@@ -110,7 +110,11 @@ impl GoferInode {
             Some(file) => {
                 let stat = hostio::status(file.as_fd())?;
                 let mut known = self.known.lock();
+                let owner = (known.attr.uid, known.attr.gid);
                 attributes::refresh(&mut known.attr, &stat);
+                if self.filesystem.maps_ids() {
+                    (known.attr.uid, known.attr.gid) = owner;
+                }
                 known.is_stale = false;
                 known.attr
             }

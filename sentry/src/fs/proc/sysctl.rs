@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `/proc/sys`: knobs. Few can be turned; those that only say how a Linux is set up say what a new one
-//! of the release that uname(2) tells would.
+//! of the release that uname(2) tells would. What has been turned is the kernel's, not a mount's.
 
 use std::sync::Arc;
 
 use abi::Errno;
 
-use super::view::SystemView;
+use super::view::{KnobValue, SystemView};
 use crate::{
     creds::Credentials,
     fs::pseudo::{Body, StaticTree, Text},
-    sync::{Mutex, levels},
     vfs::FileKind,
 };
 
@@ -26,11 +25,11 @@ pub(super) fn tree(system: &Shared) -> StaticTree {
             StaticTree::new()
                 .subtree("tty", values(&[("legacy_tiocsti", "0"), ("ldisc_autoload", "1")])),
         )
-        .subtree("fs", fs())
+        .subtree("fs", fs(system))
         .subtree("kernel", kernel(system))
-        .subtree("net", net())
-        .subtree("user", user())
-        .subtree("vm", vm())
+        .subtree("net", net(system))
+        .subtree("user", user(system))
+        .subtree("vm", vm(system))
 }
 
 /// Fixed values, each with its newline.
@@ -40,16 +39,21 @@ fn values(rows: &[(&str, &str)]) -> StaticTree {
 }
 
 /// Values that root may change, and that then read as they were written.
-fn with_knobs(tree: StaticTree, rows: &[(&str, &str)]) -> StaticTree {
+fn with_knobs(
+    system: &Shared,
+    directory: &str,
+    tree: StaticTree,
+    rows: &[(&str, &str)],
+) -> StaticTree {
     rows.iter().fold(tree, |tree, (name, value)| {
-        let value = Arc::new(Mutex::new(format!("{value}\n").into_bytes()));
+        let value = system.knob(&format!("{directory}/{name}"), &format!("{value}\n"));
         tree.with(name, FileKind::Regular, move || {
             (0o644, Body::Text(Box::new(Knob(Arc::clone(&value)))))
         })
     })
 }
 
-struct Knob(Arc<Mutex<Vec<u8>, levels::Leaf>>);
+struct Knob(KnobValue);
 
 impl Text for Knob {
     fn read(&self, _opener: &Credentials) -> Result<Vec<u8>, Errno> {
@@ -68,7 +72,7 @@ impl Text for Knob {
     }
 }
 
-fn fs() -> StaticTree {
+fn fs(system: &Shared) -> StaticTree {
     let tree = values(&[
         ("aio-nr", "0"),
         ("dentry-state", "0\t0\t45\t0\t0\t0"),
@@ -90,6 +94,8 @@ fn fs() -> StaticTree {
         ("pipe-user-pages-soft", "16384"),
     ]);
     with_knobs(
+        system,
+        "fs",
         tree,
         &[
             ("aio-max-nr", "65536"),
@@ -98,10 +104,15 @@ fn fs() -> StaticTree {
             ("pipe-max-size", "1048576"),
         ],
     )
-    .subtree("epoll", with_knobs(StaticTree::new(), &[("max_user_watches", "1048576")]))
+    .subtree(
+        "epoll",
+        with_knobs(system, "fs/epoll", StaticTree::new(), &[("max_user_watches", "1048576")]),
+    )
     .subtree(
         "inotify",
         with_knobs(
+            system,
+            "fs/inotify",
             StaticTree::new(),
             &[
                 ("max_queued_events", "16384"),
@@ -113,6 +124,8 @@ fn fs() -> StaticTree {
     .subtree(
         "mqueue",
         with_knobs(
+            system,
+            "fs/mqueue",
             StaticTree::new(),
             &[
                 ("msg_default", "10"),
@@ -145,6 +158,8 @@ fn kernel(system: &Shared) -> StaticTree {
         ("seccomp_actions_avail", "kill_process kill_thread trap errno trace log allow"),
     ]);
     let tree = with_knobs(
+        system,
+        "kernel",
         tree,
         &[
             ("core_pattern", "core"),
@@ -177,6 +192,8 @@ fn kernel(system: &Shared) -> StaticTree {
         .subtree(
             "keys",
             with_knobs(
+                system,
+                "kernel/keys",
                 StaticTree::new(),
                 &[
                     ("maxkeys", "200"),
@@ -189,6 +206,8 @@ fn kernel(system: &Shared) -> StaticTree {
         .subtree(
             "pty",
             with_knobs(
+                system,
+                "kernel/pty",
                 StaticTree::new().fixed("nr", "0\n"),
                 &[("max", "4096"), ("reserve", "1024")],
             ),
@@ -200,7 +219,10 @@ fn kernel(system: &Shared) -> StaticTree {
                 ("actions_logged", "kill_process kill_thread trap errno trace log"),
             ]),
         )
-        .subtree("yama", with_knobs(StaticTree::new(), &[("ptrace_scope", "0")]))
+        .subtree(
+            "yama",
+            with_knobs(system, "kernel/yama", StaticTree::new(), &[("ptrace_scope", "0")]),
+        )
 }
 
 #[derive(Clone, Copy)]
@@ -261,7 +283,7 @@ fn random(system: &Shared) -> StaticTree {
     .text("uuid", move || uuid(&system))
 }
 
-fn net() -> StaticTree {
+fn net(system: &Shared) -> StaticTree {
     let core = &[
         ("rmem_default", "212992"),
         ("rmem_max", "212992"),
@@ -301,38 +323,69 @@ fn net() -> StaticTree {
         ("tcp_window_scaling", "1"),
         ("tcp_fastopen", "0"),
     ];
-    let all = |rows| {
-        StaticTree::new()
-            .subtree("all", values(rows))
-            .subtree("default", values(rows))
-            .subtree("lo", values(rows))
+    let all = |directory: &str, rows: &[(&str, &str)]| {
+        ["all", "default", "lo"].into_iter().fold(StaticTree::new(), |tree, interface| {
+            let directory = format!("{directory}/{interface}");
+            tree.subtree(interface, with_knobs(system, &directory, StaticTree::new(), rows))
+        })
     };
+    let ipv4_conf = &[
+        ("accept_local", "0"),
+        ("accept_redirects", "1"),
+        ("accept_source_route", "0"),
+        ("arp_announce", "0"),
+        ("arp_filter", "0"),
+        ("arp_ignore", "0"),
+        ("arp_notify", "0"),
+        ("forwarding", "0"),
+        ("log_martians", "0"),
+        ("proxy_arp", "0"),
+        ("route_localnet", "0"),
+        ("rp_filter", "0"),
+        ("secure_redirects", "1"),
+        ("send_redirects", "1"),
+        ("src_valid_mark", "0"),
+    ];
+    let ipv6_conf = &[
+        ("accept_dad", "1"),
+        ("accept_ra", "1"),
+        ("accept_redirects", "1"),
+        ("autoconf", "1"),
+        ("disable_ipv6", "0"),
+        ("forwarding", "0"),
+        ("use_tempaddr", "0"),
+    ];
     StaticTree::new()
-        .subtree("core", with_knobs(StaticTree::new(), core))
+        .subtree("core", with_knobs(system, "net/core", StaticTree::new(), core))
         .subtree(
             "ipv4",
-            with_knobs(StaticTree::new(), ipv4)
-                .subtree("conf", all(&[("forwarding", "0"), ("rp_filter", "0")])),
+            with_knobs(system, "net/ipv4", StaticTree::new(), ipv4)
+                .subtree("conf", all("net/ipv4/conf", ipv4_conf)),
         )
         .subtree(
             "ipv6",
-            with_knobs(StaticTree::new(), &[("bindv6only", "0")])
-                .subtree("conf", all(&[("disable_ipv6", "0"), ("forwarding", "0")])),
+            with_knobs(system, "net/ipv6", StaticTree::new(), &[("bindv6only", "0")])
+                .subtree("conf", all("net/ipv6/conf", ipv6_conf)),
         )
-        .subtree("unix", with_knobs(StaticTree::new(), &[("max_dgram_qlen", "10")]))
+        .subtree(
+            "unix",
+            with_knobs(system, "net/unix", StaticTree::new(), &[("max_dgram_qlen", "10")]),
+        )
 }
 
-fn user() -> StaticTree {
+fn user(system: &Shared) -> StaticTree {
     let kinds = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
     let rows: Vec<(String, &str)> =
         kinds.iter().map(|kind| (format!("max_{kind}_namespaces"), "96365")).collect();
     let rows: Vec<(&str, &str)> =
         rows.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-    with_knobs(StaticTree::new(), &rows)
+    with_knobs(system, "user", StaticTree::new(), &rows)
 }
 
-fn vm() -> StaticTree {
+fn vm(system: &Shared) -> StaticTree {
     with_knobs(
+        system,
+        "vm",
         StaticTree::new(),
         &[
             ("admin_reserve_kbytes", "8192"),

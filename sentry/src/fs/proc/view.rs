@@ -10,8 +10,12 @@ use abi::{Errno, signal::SigSet};
 
 use crate::{
     creds::Credentials,
+    sync::{Mutex, levels},
     vfs::{FileDescription, MountNamespace, Place},
 };
+
+/// The text of a setting, with its newline.
+pub type KnobValue = Arc<Mutex<Vec<u8>, levels::Leaf>>;
 
 /// The sandbox as a whole.
 pub trait SystemView: Send + Sync {
@@ -53,6 +57,9 @@ pub trait SystemView: Send + Sync {
 
     /// `/proc/net/unix` and its kin: a table by its name, without a trailing newline's guess.
     fn network_table(&self, name: &str) -> Option<String>;
+
+    /// The value of the knob at this path below `/proc/sys`, which is `initial` until it is turned.
+    fn knob(&self, path: &str, initial: &str) -> KnobValue;
 
     /// The kernel's command line.
     fn command_line(&self) -> String;

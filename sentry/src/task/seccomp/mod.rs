@@ -354,6 +354,13 @@ impl Inherited {
     pub fn new(code: &[SockFilter], is_logged: bool) -> Result<Inherited, Errno> {
         Ok(Inherited(Arc::new(with(None, new_filter(code, is_logged)?)?)))
     }
+
+    /// `SECCOMP_RET_…` for a call.
+    pub fn answer(&self, number: u64, args: [u64; 6]) -> u32 {
+        let data = data(number, 0, args);
+        let answers = self.0.filters().iter().map(|filter| filter.program.run(&data));
+        answers.min_by_key(|answer| rank(*answer)).unwrap_or(SECCOMP_RET_ALLOW)
+    }
 }
 
 impl Task {
