@@ -85,7 +85,7 @@ pub(super) fn siblings(
         let fd = server.resolver.child(directory.as_fd(), name).ok()?;
         let attr = stat::attr(fd.as_fd()).ok()?;
         let node = work.add(server, Arc::new(Node::new(fd, &directory.root, &attr))).ok()?;
-        Some(Entry { node, attr })
+        Some(Entry { node, attr: directory.root.ids.shown(attr) })
     });
     Ok(Siblings { entries: entries.collect() })
 }

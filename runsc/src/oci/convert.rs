@@ -49,7 +49,7 @@ pub(crate) fn plan(
     }];
     let guest_mounts = mounts::convert(bundle, config, &ids, &mut roots)?;
     if !has_overlay {
-        let points = mount_points(&guest_mounts, &roots);
+        let points = mount_points(&guest_mounts, &roots, is_readonly);
         if let Some(root) = roots.first_mut() {
             root.mount_points = points;
         }
@@ -210,6 +210,13 @@ fn check_time_offsets(linux: &oci::Linux) -> Result<(), BundleError> {
 fn name_ignored(spec: &Spec) {
     let linux = spec.linux().as_ref();
     let of_linux = |is_given: fn(&oci::Linux) -> bool| linux.is_some_and(is_given);
+    for (name, list) in spec.hooks().iter().flat_map(hooks::lists) {
+        if name != "startContainer" && !list.is_empty() {
+            tracing::warn!(
+                "config.json: hooks.{name} are ignored: hooks on the host are not run yet"
+            );
+        }
+    }
     for (field, is_given, why) in [
         (
             "linux.intelRdt",
@@ -249,7 +256,7 @@ fn name_ignored(spec: &Spec) {
 
 /// Places of the root file system itself that must be there to be mounted on: those below another
 /// mount are that mount's affair.
-fn mount_points(mounts: &[Mount], roots: &[GoferRoot]) -> Vec<(PathBuf, bool)> {
+fn mount_points(mounts: &[Mount], roots: &[GoferRoot], is_readonly: bool) -> Vec<(PathBuf, bool)> {
     let path = |mount: &Mount| PathBuf::from(OsStr::from_bytes(&mount.destination.0));
     let all: Vec<PathBuf> = mounts.iter().map(path).collect();
     let is_covered = |path: &Path| all.iter().any(|other| path != other && path.starts_with(other));
@@ -260,6 +267,10 @@ fn mount_points(mounts: &[Mount], roots: &[GoferRoot]) -> Vec<(PathBuf, bool)> {
         }
         MountKind::Own(_) => true,
     };
-    let points = mounts.iter().map(|mount| (path(mount), is_directory(mount)));
+    // The sentry makes those of a tmpfs where it can, for then it knows that there was nothing to take
+    // the mode from.
+    let is_ours = |mount: &&Mount| !matches!(&mount.kind, MountKind::Own(name) if name == "tmpfs");
+    let points = mounts.iter().filter(|mount| is_readonly || is_ours(mount));
+    let points = points.map(|mount| (path(mount), is_directory(mount)));
     points.filter(|(path, _)| !is_covered(path)).collect()
 }

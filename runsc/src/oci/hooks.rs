@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `hooks` of config.json, checked; `container/hooks.rs` runs them.
+//! `hooks` of config.json, checked; those inside are run by `boot/hooks.rs`.
 
 use std::{os::unix::ffi::OsStrExt, path::Path};
 

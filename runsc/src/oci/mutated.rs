@@ -91,7 +91,10 @@ fn whole() -> Value {
         "pids": {"limit": 9}, "devices": [{"allow": false, "access": "rwm"}]});
     spec["linux"]["sysctl"] = json!({"kernel.domainname": "x"});
     spec["linux"]["devices"] = json!([{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}]);
-    spec["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    let map = json!([{"containerID": 0, "hostID": 0, "size": 100}]);
+    spec["linux"]["uidMappings"] = map.clone();
+    spec["linux"]["gidMappings"] = map;
     spec
 }
 
