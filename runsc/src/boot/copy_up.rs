@@ -11,7 +11,7 @@ use sentry::{
     io::{SliceSink, SliceSource},
     vfs::{
         self, AttributeChange, DirSink, FileDescription, FileKind, LinkTarget, NewNode, Place,
-        ResolveContext, TimeChange, WriteOptions, resolve,
+        ResolveContext, TimeChange, WriteOptions, create::Wanted, resolve,
     },
     wait::Try,
 };
@@ -69,7 +69,7 @@ fn entry(
         FileKind::Anonymous => return Ok(()),
     };
     let cx = ResolveContext { start: to.clone(), root: to.clone(), creds: Arc::clone(creds) };
-    let made = vfs::create::create(&cx, name, node, attributes.permissions)?;
+    let made = vfs::create::create(&cx, name, node, Wanted::just(attributes.permissions))?;
     match attributes.kind {
         FileKind::Directory => directory(&made, source, creds, depth)?,
         FileKind::Regular => contents(&made, source, creds)?,

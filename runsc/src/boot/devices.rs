@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use abi::{DevId, Errno};
-use sentry::vfs::{self, MountNamespace, NewNode, attributes};
+use sentry::vfs::{self, MountNamespace, NewNode, attributes, create::Wanted};
 
 use super::vfs::{TreeError, context, place};
 use crate::sandbox::plan::{Device, DeviceKind};
@@ -30,7 +30,7 @@ fn make_one(tree: &Arc<MountNamespace>, device: &Device) -> Result<(), Errno> {
         DeviceKind::Fifo => NewNode::Fifo,
     };
     let cx = context(tree);
-    let made = match vfs::create::create(&cx, path, node, device.mode) {
+    let made = match vfs::create::create(&cx, path, node, Wanted::just(device.mode)) {
         Ok(made) => made,
         Err(Errno::EEXIST) => return Ok(()),
         Err(errno) => return Err(errno),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A bundle over this machine's own files, and the container `c1` made of it.
+#![allow(dead_code, reason = "each test is a crate of its own and uses a part")]
 
 use std::{
     fs,
@@ -38,7 +39,6 @@ impl Bundle {
     }
 
     /// With these global flags.
-    #[allow(dead_code, reason = "not every test needs them")]
     pub(crate) fn with(mut self, globals: &[&str]) -> Bundle {
         self.globals = globals.iter().map(ToString::to_string).collect();
         self
@@ -89,7 +89,6 @@ impl Bundle {
     }
 
     /// What the container has printed so far.
-    #[allow(dead_code, reason = "not every test reads it")]
     pub(crate) fn printed(&self) -> String {
         fs::read_to_string(self.path().join("out")).unwrap_or_default()
     }

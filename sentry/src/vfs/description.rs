@@ -577,7 +577,7 @@ impl FileDescription {
     /// One descriptor that meant this file was closed by `owner` (Linux's `filp_close`): the file
     /// system hears of it, and the owner's POSIX locks on the file go, whoever took them through
     /// whichever descriptor.
-    pub fn closed_by(&self, owner: super::LockOwner) -> Result<(), Errno> {
+    pub fn closed_by(&self, owner: LockOwner) -> Result<(), Errno> {
         if self.is_path {
             return Ok(());
         }

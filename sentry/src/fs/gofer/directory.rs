@@ -210,8 +210,8 @@ pub(super) struct OpenDirectory {
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) name: Box<[u8]>,
-    inode: u64,
-    kind: FileKind,
+    pub(super) inode: u64,
+    pub(super) kind: FileKind,
 }
 
 impl OpenDirectory {

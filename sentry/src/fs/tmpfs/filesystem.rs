@@ -30,7 +30,7 @@ pub struct Tmpfs {
 }
 
 /// How regular files are opened that are not what they seem: message queues.
-pub type Opener = fn(&Arc<dyn Inode>, &Credentials) -> Result<Box<dyn FileOps>, Errno>;
+type Opener = fn(&Arc<dyn Inode>, &Credentials) -> Result<Box<dyn FileOps>, Errno>;
 
 /// What the inodes of one tmpfs have in common.
 #[derive(Debug)]
