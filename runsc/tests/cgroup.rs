@@ -218,7 +218,7 @@ fn an_update_is_seen_at_once_or_not_at_all() {
         ),
         (&["update", "--cpu-quota", "1", "c1"], "linux.resources.cpu.quota"),
         (&["update", "--blkio-weight", "5", "c1"], "linux.resources.blockIO.weight"),
-        (&["update", "--resources", "nope", "c1"], "No such file"),
+        (&["update", "--resources", "nope", "c1"], "no such file"),
         (&["update", "--l3-cache-schema", "x", "c1"], "Intel RDT"),
         (&["update", "--pids-limit", "4", "nope"], "container does not exist"),
     ] {

@@ -201,7 +201,7 @@ fn bundles_that_cannot_be_run_are_refused_by_name() {
     );
     fails(
         &|spec| spec["linux"]["namespaces"][1]["path"] = "/no/such".into(),
-        "linux.namespaces[1].path: /no/such: No such file",
+        "linux.namespaces[1].path: /no/such: no such file",
     );
     fails(
         &|spec| spec["linux"]["timeOffsets"] = serde_json::json!({"monotonic": {"secs": 1}}),

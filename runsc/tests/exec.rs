@@ -87,7 +87,7 @@ fn what_cannot_run_is_255_in_the_words_that_engines_look_for() {
     bundle.fails(&["exec", "--user", "nosuch", "c1", "id"], 255, "unable to find user nosuch");
     bundle.fails(&["exec", "--cwd", "rel", "c1", "true"], 255, "absolute");
     bundle.fails(&["exec", "--preserve-fds", "1", "c1", "true"], 255, "descriptor 3 is not open");
-    bundle.fails(&["exec", "-d", "-t", "c1", "true"], 255, "console-socket");
+    bundle.fails(&["exec", "-d", "-t", "c1", "true"], 255, "console socket");
     bundle.succeeds(&["exec", "c1", "true"]);
 }
 

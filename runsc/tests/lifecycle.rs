@@ -169,7 +169,7 @@ fn one_process_or_group_can_be_signalled() {
     bundle.start();
     await_that("a number", || bundle.printed().ends_with('\n'));
     let pid = bundle.printed().trim().to_string();
-    bundle.fails(&["kill", "--pid", "9999", "c1", "TERM"], 1, "No such process");
+    bundle.fails(&["kill", "--pid", "9999", "c1", "TERM"], 1, "no such process");
     bundle.fails(&["kill", "--all", "--pid", &pid, "c1", "TERM"], 1, "exclude each other");
     bundle.succeeds(&["kill", "--pid", &pid, "c1", "TERM"]);
     await_that("its end", || bundle.printed().contains("ended 143"));

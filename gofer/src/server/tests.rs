@@ -104,7 +104,7 @@ fn attach_tells_attributes_and_policy() {
 fn siblings_come_in_one_request_and_what_is_missing_is_none() {
     let served = serve();
     fs::write(served.path("one"), "1").unwrap();
-    std::os::unix::fs::symlink("one", served.path("link")).unwrap();
+    symlink("one", served.path("link")).unwrap();
     let siblings = served.root().siblings(&[b"one", b"none", b"link"]).unwrap();
     let kinds: Vec<_> =
         siblings.iter().map(|step| step.as_ref().map(|step| step.attr.is_symlink())).collect();

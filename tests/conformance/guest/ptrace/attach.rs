@@ -176,6 +176,7 @@ pub fn death_of_the_tracer() {
         let mut status = 0;
         let ret = sys!(wait4, pid, &raw mut status, libc::WNOHANG, 0);
         if ret.0 == 0 {
+            await_state(pid, 'S');
             show!("it lives", state(pid));
             end(pid);
         } else {
