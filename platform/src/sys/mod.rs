@@ -28,6 +28,22 @@ pub(crate) fn memfd(name: &std::ffi::CStr, len: u64) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Whether nothing of this process lies in the `len` bytes at `addr`, page-aligned both.
+pub(crate) fn is_free(addr: u64, len: u64) -> bool {
+    let (Ok(start), Ok(len)) = (usize::try_from(addr), usize::try_from(len)) else { return false };
+    let flags =
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    let hint = std::ptr::without_provenance_mut(start);
+    // SAFETY: a fresh mapping that replaces none and that nobody is told of.
+    let mapped = unsafe { libc::mmap(hint, len, libc::PROT_NONE, flags, -1, 0) };
+    if mapped == libc::MAP_FAILED {
+        return false;
+    }
+    // SAFETY: the mapping that was just made.
+    unsafe { libc::munmap(mapped, len) };
+    mapped == hint
+}
+
 /// Sleeps while `word` is `value`, at most for `timeout`. Wakes for no reason, too.
 pub(crate) fn futex_wait(word: &AtomicU32, value: u32, timeout: Duration) {
     let timeout = libc::timespec {
@@ -271,4 +287,23 @@ pub(crate) fn tie(tid: i32, cpus: &[usize]) -> bool {
 pub(crate) fn ticks() -> u64 {
     // SAFETY: every x86-64 processor has the instruction, and Linux lets user code use it.
     unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_use_is_not_free() {
+        let value = 0u8;
+        let here = std::ptr::from_ref(&value).addr() as u64 & !0xfff;
+        assert!(!is_free(here, 0x1000));
+        assert!(!is_free(here - 0x1000, 0x3000), "its neighbours are");
+        // Low addresses are nobody's, and looking leaves them so.
+        for _ in 0..2 {
+            assert!(is_free(0x10_0000, 0x1000));
+        }
+        assert!(!is_free(0x10_0001, 0x1000), "no page starts there");
+        assert!(!is_free(u64::MAX - 0xfff, 0x1000));
+    }
 }

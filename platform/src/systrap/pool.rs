@@ -167,7 +167,7 @@ impl Pool {
             registry: registry_of_all,
             gate: OnceLock::new(),
         });
-        let thread = Arc::new(Thread::new(&fixed)?);
+        let thread = Arc::new(first_thread(&fixed)?);
         let (socket, theirs) = sys::socket_pair().map_err(host("make the zygote's socket"))?;
         prepare(&thread, &fixed, text_len)?;
         let (alive, end) = mpsc::channel();
@@ -325,8 +325,19 @@ fn place_text(layout: &Layout, len: u64) -> Result<u64, Error> {
     loop {
         let text = range::place(layout, len, PAGE_SIZE)
             .map_err(|source| Error::Host { call: "draw a random address", source })?;
-        if text >> 32 == (text + len) >> 32 {
+        // The zygote is a copy of this process, and maps its code before it forgets what was ours.
+        if text >> 32 == (text + len) >> 32 && sys::is_free(text, len) {
             return Ok(text);
+        }
+    }
+}
+
+/// The zygote's thread, whose channel lies where nothing of this process does.
+fn first_thread(fixed: &Fixed) -> Result<Thread, Error> {
+    loop {
+        let thread = Thread::new(fixed)?;
+        if sys::is_free(thread.channel.stub_addr(), CHANNEL_SIZE as u64) {
+            return Ok(thread);
         }
     }
 }
