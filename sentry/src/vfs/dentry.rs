@@ -13,6 +13,7 @@ use std::{
         Arc, LazyLock, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -25,6 +26,9 @@ use crate::sync::{Mutex, RwLock, levels};
 const CACHED: usize = 16 * 1024;
 /// Missing names that one directory remembers.
 const MISSING: usize = 256;
+/// How long a name is taken to be missing without asking again: somebody outside may make it, as an engine
+/// does that copies files into a container.
+const STAYS_MISSING: Duration = Duration::from_millis(100);
 
 /// A name in the tree and the inode found there.
 pub struct Dentry {
@@ -63,7 +67,8 @@ struct Children {
 
 enum Child {
     There(Weak<Dentry>),
-    Missing,
+    /// It was not there at this time.
+    Missing(Instant),
 }
 
 /// What the cache knows of a name.
@@ -205,7 +210,8 @@ impl Dentry {
                 }
                 None => Cached::Unknown,
             },
-            Some(Child::Missing) => Cached::Missing,
+            Some(Child::Missing(seen)) if seen.elapsed() < STAYS_MISSING => Cached::Missing,
+            Some(Child::Missing(_)) => Cached::Unknown,
             None => Cached::Unknown,
         }
     }
@@ -247,7 +253,7 @@ impl Dentry {
         if self.generation() == generation
             && !matches!(children.table.get(name), Some(Child::There(weak)) if weak.strong_count() > 0)
         {
-            children.put(name, Child::Missing);
+            children.put(name, Child::Missing(Instant::now()));
         }
     }
 
@@ -271,7 +277,7 @@ impl Dentry {
             let mut children = self.children.write();
             self.generation.fetch_add(1, Ordering::AcqRel);
             if self.is_cacheable {
-                children.put(&name, Child::Missing);
+                children.put(&name, Child::Missing(Instant::now()));
             } else {
                 children.take(&name);
             }
@@ -368,20 +374,20 @@ impl Dentry {
 
 impl Children {
     fn put(&mut self, name: &[u8], child: Child) {
-        if matches!(child, Child::Missing) {
+        if matches!(child, Child::Missing(_)) {
             if self.missing >= MISSING {
                 self.table.retain(|_, child| matches!(child, Child::There(_)));
                 self.missing = 0;
             }
             self.missing += 1;
         }
-        if let Some(Child::Missing) = self.table.insert(Box::from(name), child) {
+        if let Some(Child::Missing(_)) = self.table.insert(Box::from(name), child) {
             self.missing -= 1;
         }
         if self.table.len() > self.sweep_at.max(64) {
             self.table.retain(|_, child| match child {
                 Child::There(weak) => weak.strong_count() > 0,
-                Child::Missing => true,
+                Child::Missing(_) => true,
             });
             self.sweep_at = self.table.len() * 2;
         }
@@ -389,7 +395,7 @@ impl Children {
 
     fn take(&mut self, name: &[u8]) -> Option<Child> {
         let child = self.table.remove(name);
-        if let Some(Child::Missing) = child {
+        if let Some(Child::Missing(_)) = child {
             self.missing -= 1;
         }
         child
