@@ -5,6 +5,7 @@ use std::{
     os::fd::AsFd,
     sync::{Arc, OnceLock, mpsc},
     thread,
+    time::Duration,
 };
 
 use abi::{PAGE_SIZE, UserAddr, UserRange};
@@ -81,6 +82,9 @@ impl Fixed {
         self.gate.get().map_or(0, |gate| gate.password)
     }
 }
+
+/// How long a sandbox whose zygote was killed may take to end by itself.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Makes stubs.
 #[derive(Debug)]
@@ -212,7 +216,14 @@ impl Pool {
         // Without it no program can be started any more.
         process.watch(Box::new(|| {
             tracing::error!("the zygote was killed: the sandbox ends");
-            std::process::abort();
+            // When memory runs out the first program may have been killed as well, and says so.
+            let ended = thread::Builder::new().name("end".into()).spawn(|| {
+                thread::sleep(LAST_WORDS);
+                std::process::abort()
+            });
+            if ended.is_err() {
+                std::process::abort();
+            }
         }));
         thread.await_birth(0)?;
         confine(&thread, &fixed, pid, text_len)?;

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Making a container, step by step, each written down before it is taken.
 
-use std::{io, os::fd::OwnedFd, path::Path};
+use std::{
+    io::{self, Write as _},
+    os::fd::OwnedFd,
+    path::Path,
+};
 
-use nix::unistd;
+use nix::{libc, unistd};
 
 use super::{
     files::{self, FilesError},
@@ -235,8 +239,13 @@ pub(crate) fn foreground(config: &Config, flags: &Values, id: &str) -> Result<i3
                 monitor.wait().map_err(CreateError::Sandbox)?;
                 Ok(status)
             }
-            End::Failed(_, message) => Err(CreateError::Sandbox(message)),
-            End::Lost => monitor.wait().map_err(CreateError::Sandbox),
+            // The container was made: whoever waits for it sees the death of its sandbox.
+            End::Failed(..) | End::Lost => Ok(monitor.wait().unwrap_or_else(|message| {
+                tracing::error!("{message}");
+                // Standard error may be closed.
+                let _ = writeln!(io::stderr(), "runsc: {message}");
+                libc::SIGKILL
+            })),
         }
     })();
     drop(saved);
