@@ -505,6 +505,10 @@ perl -e 'use File::Find; use File::Path; mkpath("a/b/c"); open F,">a/b/f"; print
 ### sqlite-shell
 sqlite3 t.db 'create table t(a,b); insert into t select value, value*value from generate_series(1,1000); select sum(b) from t; create index i on t(a); analyze; vacuum; pragma integrity_check;'; sqlite3 t.db .dump | sha256sum
 
+### rust-threads
+/opt/threads
+### rust-threads-many-times
+for i in 1 2 3 4 5 6 7 8; do /opt/threads | sha256sum; done | sort -u | wc -l
 ### go-hello
 cat > h.go <<'EOF'
 package main

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Runs one case under the host's kernel: `host.sh ROOTFS SCRATCH`, the script on stdin. The root file
-# system is an overlay that is thrown away; processes are in a pid namespace of their own.
+# Runs one case under the host's kernel: `host.sh ROOTFS SCRATCH PROGRAM`, the script on stdin. The root file
+# system is an overlay that is thrown away; processes are in a pid namespace of their own. PROGRAM is /opt/threads.
 set -euo pipefail
-rootfs=$1 scratch=$2
+rootfs=$1 scratch=$2 program=$3
 mkdir -p "$scratch/upper" "$scratch/work" "$scratch/root"
 script=$(cat)
-export script rootfs scratch
+export script rootfs scratch program
 exec unshare --mount --pid --fork --kill-child --ipc --uts bash -ec '
   mount --make-rprivate /
   mount -t overlay overlay -o "lowerdir=$rootfs,upperdir=$scratch/upper,workdir=$scratch/work" "$scratch/root"
   cd "$scratch/root"
+  touch opt/threads
+  mount --bind "$program" opt/threads
   mount -t proc proc proc
   mount -t sysfs -o ro sysfs sys
   mount -t tmpfs -o mode=755 tmpfs dev

@@ -18,6 +18,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::json;
 use tests::script::{self, Case, Expected, Outcome};
 
+/// What the cases find as /opt/threads.
+const THREADS: &str = env!("CARGO_BIN_EXE_threads");
 const TIMEOUT: Duration = Duration::from_secs(180);
 const PLATFORMS: [&str; 2] = ["systrap", "ptrace"];
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -86,7 +88,7 @@ fn on_host(script: &str, rootfs: &Path) -> Result<Outcome> {
     let scratch = tempfile::tempdir_in(target_dir()?)?;
     let mut command =
         Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("differential/host.sh"));
-    command.arg(rootfs).arg(scratch.path());
+    command.arg(rootfs).arg(scratch.path()).arg(THREADS);
     script::finish(&mut command, Some(&wrap(script)), TIMEOUT)
 }
 
@@ -110,6 +112,7 @@ fn in_sandbox(script: &str, platform: &str, rootfs: &Path) -> Result<Outcome> {
             tmpfs("/dev", &["nosuid", "mode=755"]),
             {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
             tmpfs("/dev/shm", &["mode=1777"]),
+            {"destination": "/opt/threads", "type": "bind", "source": THREADS, "options": ["bind"]},
             {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]},
         ],
         "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"}]},
