@@ -125,13 +125,17 @@ fn limits_hold_on_the_host_and_are_seen_inside() {
     for pid in &children {
         assert_eq!(cgroup_of(pid, "pids"), Path::new(&path).parent().unwrap().to_str().unwrap());
     }
-    let stats: Value =
-        serde_json::from_str(&bundle.succeeds(&["events", "--stats", "c1"])).unwrap();
+    let stats = || -> Value {
+        serde_json::from_str(&bundle.succeeds(&["events", "--stats", "c1"])).unwrap()
+    };
+    await_that("the shell has started sleep", || {
+        stats()["data"]["pids"] == json!({"current": 2, "limit": 21})
+    });
+    let stats = stats();
     assert_eq!((&stats["type"], &stats["id"]), (&json!("stats"), &json!("c1")));
     assert_eq!(stats["data"]["memory"]["usage"]["limit"], 128 << 20);
     assert!(stats["data"]["memory"]["usage"]["usage"].as_u64().unwrap() > 0);
     assert!(stats["data"]["cpu"]["usage"]["total"].as_u64().unwrap() > 0);
-    assert_eq!(stats["data"]["pids"], json!({"current": 2, "limit": 21}), "the shell and sleep");
     bundle.succeeds(&["delete", "--force", "c1"]);
     assert_eq!(left(&path), [PathBuf::new(); 0]);
 }
