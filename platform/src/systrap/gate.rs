@@ -34,7 +34,7 @@ pub(crate) struct Gate {
     listener: OwnedFd,
     /// What the zygote says.
     pub(crate) password: u64,
-    /// Stub threads that were told to clone and have not yet.
+    /// Stub threads that are told to clone and have not yet.
     expected: Mutex<HashSet<i32>>,
     /// One thread at a time serves, for all.
     serving: Mutex<()>,
@@ -45,29 +45,11 @@ impl Gate {
         Gate { listener, password, expected: Mutex::default(), serving: Mutex::default() }
     }
 
-    /// Lets `thread`, which was just told to clone, do so.
-    pub(crate) fn admit(&self, thread: &Thread) -> Result<(), Error> {
+    /// To be called before `thread` is told to clone: as soon as it comes, whoever serves lets it pass.
+    pub(crate) fn expect(&self, thread: &Thread) -> Pass<'_> {
         let tid = thread.bell.tid();
         self.expected.lock().insert(tid);
-        let start = Instant::now();
-        let serving = self.serving.lock();
-        let result = loop {
-            let came = !self.expected.lock().contains(&tid);
-            // It failed before it came here, or it is gone.
-            let ended = thread.channel.turn().load(Ordering::Acquire) >= TURN_SENTRY;
-            if came || ended {
-                break Ok(());
-            }
-            if start.elapsed() > DEADLINE {
-                break Err(Error::StubDied { reason: "it does not do as it is told" });
-            }
-            if let Err(source) = self.serve() {
-                break Err(Error::Host { call: "serve the gate", source });
-            }
-        };
-        self.expected.lock().remove(&tid);
-        drop(serving);
-        result
+        Pass { gate: self, tid }
     }
 
     /// Waits for whoever comes next, for a while.
@@ -82,5 +64,40 @@ impl Gate {
             tracing::warn!(tid = caller.tid, "a stub wanted to clone by itself");
         }
         sys::notify::answer(self.listener.as_fd(), &caller, is_expected)
+    }
+}
+
+/// What a stub thread passes by, once. Dropped, it is taken back.
+#[derive(Debug)]
+pub(crate) struct Pass<'a> {
+    gate: &'a Gate,
+    tid: i32,
+}
+
+impl Pass<'_> {
+    /// Lets `thread`, which was just told to clone, do so.
+    pub(crate) fn admit(self, thread: &Thread) -> Result<(), Error> {
+        let start = Instant::now();
+        let _serving = self.gate.serving.lock();
+        loop {
+            let came = !self.gate.expected.lock().contains(&self.tid);
+            // It failed before it came here, or it is gone.
+            let ended = thread.channel.turn().load(Ordering::Acquire) >= TURN_SENTRY;
+            if came || ended {
+                return Ok(());
+            }
+            if start.elapsed() > DEADLINE {
+                return Err(Error::StubDied { reason: "it does not do as it is told" });
+            }
+            if let Err(source) = self.gate.serve() {
+                return Err(Error::Host { call: "serve the gate", source });
+            }
+        }
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.gate.expected.lock().remove(&self.tid);
     }
 }

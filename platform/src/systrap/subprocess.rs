@@ -17,6 +17,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{
     filter,
+    gate::Pass,
     pool::{Fixed, Kind},
     shared::{
         CHANNEL_SIZE, COMMAND_OPS, EVENT_DONE, EVENT_SIGNAL, OP_ALWAYS, OP_MAY_FAIL, OPS_MAX, Op,
@@ -383,8 +384,9 @@ impl Subprocess {
         spins: u32,
     ) -> Result<(Arc<Subprocess>, Arc<Thread>), Error> {
         let held = self.operations.lock();
+        let pass = self.expect(thread);
         let pending = self.begin_fork(thread, 0)?;
-        self.admit(thread)?;
+        pass.map_or(Ok(()), |pass| pass.admit(thread))?;
         thread.done(spins)?;
         let child = self.forked(thread, pending)?;
         drop(held);
@@ -392,7 +394,7 @@ impl Subprocess {
     }
 
     /// The first half of [`Subprocess::fork`]: the stub works on its own from here on, until
-    /// [`Thread::done`], but that somebody has to [`Subprocess::admit`] it unless it has the password.
+    /// [`Thread::done`], but that somebody has to admit it at the gate unless it has the password.
     /// The caller sees to it that nothing else is done with it meanwhile.
     pub(crate) fn begin_fork(&self, thread: &Thread, password: u64) -> Result<Pending, Error> {
         let host = |call| move |source| Error::Host { call, source };
@@ -427,9 +429,9 @@ impl Subprocess {
         Ok(Pending { child, socket, stub_socket: socket_fd })
     }
 
-    /// Lets `thread` pass the gate, if there is one.
-    fn admit(&self, thread: &Thread) -> Result<(), Error> {
-        self.fixed.gate.get().map_or(Ok(()), |gate| gate.admit(thread))
+    /// What `thread` passes the gate by, if there is one.
+    fn expect(&self, thread: &Thread) -> Option<Pass<'_>> {
+        self.fixed.gate.get().map(|gate| gate.expect(thread))
     }
 
     /// What came of [`Subprocess::begin_fork`], after [`Thread::done`].
@@ -468,6 +470,7 @@ impl Subprocess {
         let _held = self.operations.lock();
         let sent = child.channel.give_file(|channel| self.send(&[channel.as_raw_fd()]));
         sent.unwrap_or(Err(Error::StubDied { reason: "its channel was given away" }))?;
+        let pass = self.expect(thread);
         thread.begin_ops(&[
             thread.receive_op(self.stub_socket),
             map_channel(addr, fd),
@@ -475,7 +478,7 @@ impl Subprocess {
             op(libc::SYS_clone, [word(filter::THREAD_FLAGS), addr + size, 0, 0, 0, 0]),
             cleanup(libc::SYS_close, [fd, 0, 0, 0, 0, 0]),
         ]);
-        self.admit(thread)?;
+        pass.map_or(Ok(()), |pass| pass.admit(thread))?;
         thread.done(spins)?;
         let tid = self.cloned(thread, &child, 3, "start a stub thread")?;
         // What the stub calls a thread may be anything; with the process's number it can only name

@@ -133,3 +133,27 @@ pub fn thread_local_data() {
         0
     });
 }
+
+/// Processes that start threads and children all at the same time: none is refused.
+pub fn clones_at_once() {
+    let children: Vec<_> = (0..6)
+        .map(|_| {
+            kit::fork(|| {
+                let mut refused = 0;
+                for _ in 0..100 {
+                    match thread::Builder::new().stack_size(64 * 1024).spawn(|| ()) {
+                        Ok(thread) => thread.join().unwrap(),
+                        Err(_) => refused += 1,
+                    }
+                    if kit::status(kit::in_child(|| 0)) != "exited 0" {
+                        refused += 1;
+                    }
+                }
+                refused.min(100)
+            })
+        })
+        .collect();
+    for child in children {
+        say!("{}", kit::status(kit::wait_for(child)));
+    }
+}
