@@ -43,6 +43,7 @@ run -w /made/here busybox sh -c 'pwd; ls -ld /made | cut -c1-10'
 
 ### hostname
 run -h hh --domainname dd busybox sh -c 'hostname; cat /etc/hostname'
+run --uts host busybox hostname | grep -cx "$(hostname)"
 
 ### init
 run --init busybox head -1 /proc/1/comm

@@ -81,6 +81,7 @@ podman rm -f -t 0 he >/dev/null
 ### pod
 podman pod create --name pq --network none --infra-image localhost/busybox --infra-command '/bin/sleep 1000' --share ipc,uts >/dev/null
 podman run --rm --pod pq busybox echo in the pod
+podman run --rm --pod pq busybox hostname
 podman pod rm -f -t 0 pq >/dev/null
 
 ### build

@@ -30,6 +30,7 @@ use crate::{
         control::{Channel, Event, Failure},
         spawn::{self, Launch},
         supervise::{self, Outcome, Watch},
+        uts::Names,
     },
     state::process::ProcessId,
     sys,
@@ -161,6 +162,8 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
         sys::control_terminal(terminal.as_fd()).map_err(step("control the terminal"))?;
     }
     network.enter()?;
+    let (host, domain) = (launch.boot.hostname.clone(), launch.boot.domainname.clone());
+    Names { host, domain }.show();
     let signals = Signals::hold().map_err(|error| format!("hold signals: {error}"))?;
     let is_terminal = launch.boot.process.terminal;
     let args = launch.boot.process.args.clone();

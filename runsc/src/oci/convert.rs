@@ -54,6 +54,7 @@ pub(crate) fn plan(
             root.mount_points = points;
         }
     }
+    let names = namespaces::names(spec)?;
     let linux = spec.linux().as_ref();
     let isolation = Isolation { has_namespaces: false, has_user_namespace: false };
     let boot = BootPlan {
@@ -61,8 +62,8 @@ pub(crate) fn plan(
         limits: Default::default(),
         has_memory_usage: false,
         id: id.into(),
-        hostname: name("hostname", spec.hostname())?.unwrap_or_else(|| "runsc".into()),
-        domainname: name("domainname", spec.domainname())?.unwrap_or_else(|| "(none)".into()),
+        hostname: name("hostname", spec.hostname())?.unwrap_or(names.host),
+        domainname: name("domainname", spec.domainname())?.unwrap_or(names.domain),
         platform: config.platform,
         may_patch: config.may_patch,
         network: config.network,

@@ -7,6 +7,7 @@ use oci_spec::runtime::{LinuxNamespaceType as Type, Spec};
 use tracing::debug;
 
 use super::bundle::BundleError;
+use crate::sandbox::uts::Names;
 
 /// Checks the list as runc does; what cannot be joined is named.
 pub(crate) fn check(spec: &Spec) -> Result<(), BundleError> {
@@ -26,7 +27,7 @@ pub(crate) fn check(spec: &Spec) -> Result<(), BundleError> {
             continue;
         }
         check_path(&at, path)?;
-        if typ != Type::Network {
+        if !matches!(typ, Type::Network | Type::Uts) {
             debug!("config.json: {at}: the sandbox has a {typ} namespace of its own");
         }
     }
@@ -40,6 +41,27 @@ fn check_path(at: &str, path: &Path) -> Result<(), BundleError> {
         Err(error) => error.to_string(),
     };
     Err(BundleError::field(format!("{at}.path"), format!("{}: {why}", path.display())))
+}
+
+/// The names that the guest's uts namespace begins with where config.json says none: those of the namespace
+/// that it is to share, and of the host if it is to have none of its own.
+pub(crate) fn names(spec: &Spec) -> Result<Names, BundleError> {
+    let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let mut all = list.into_iter().flatten().enumerate();
+    let Some((index, uts)) = all.find(|(_, it)| it.typ() == Type::Uts) else {
+        if spec.hostname().as_ref().is_some_and(|name| !name.is_empty()) {
+            let why = "unable to set hostname without a private UTS namespace";
+            return Err(BundleError::field("hostname", why));
+        }
+        return Names::here().map_err(|error| BundleError::field("hostname", error.to_string()));
+    };
+    match uts.path() {
+        Some(path) if !path.as_os_str().is_empty() => Names::at(path).map_err(|error| {
+            let why = format!("join the uts namespace {}: {error}", path.display());
+            BundleError::field(format!("linux.namespaces[{index}]"), why)
+        }),
+        _ => Ok(Names { host: "runsc".into(), domain: "(none)".into() }),
+    }
 }
 
 /// Whether a user namespace of its own is asked for.

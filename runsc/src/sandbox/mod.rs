@@ -16,3 +16,4 @@ pub(crate) mod namespaces;
 pub(crate) mod plan;
 pub(crate) mod spawn;
 pub(crate) mod supervise;
+pub(crate) mod uts;

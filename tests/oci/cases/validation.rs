@@ -227,6 +227,33 @@ pub fn a_hostname_needs_a_namespace(bed: &mut Bed) -> Result<()> {
     Ok(())
 }
 
+/// Who shares the host's uts namespace has the host's name.
+pub fn the_hosts_name_without_a_namespace(bed: &mut Bed) -> Result<()> {
+    bed.config.as_object_mut().unwrap().remove("hostname");
+    bed.set(
+        "/linux/namespaces",
+        json!([{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "mount"}]),
+    );
+    let host = fs::read_to_string("/proc/sys/kernel/hostname")?;
+    bed.prints("hostname", &host)
+}
+
+pub fn a_path_to_a_uts_namespace(bed: &mut Bed) -> Result<()> {
+    bed.set("/hostname", json!("the-first"));
+    bed.config["linux"]["cgroupsPath"] = json!(format!("{}-a", bed.cgroup));
+    let first = bed.create()?;
+    bed.config.as_object_mut().unwrap().remove("hostname");
+    let list = bed.config["linux"]["namespaces"].as_array_mut().unwrap();
+    list.retain(|it| it["type"] != "uts");
+    list.push(json!({"type": "uts", "path": format!("/proc/{first}/ns/uts")}));
+    bed.config["linux"]["cgroupsPath"] = json!(format!("{}-b", bed.cgroup));
+    bed.shell("hostname");
+    bed.save()?;
+    let bundle = bed.bundle();
+    bed.call(&["run".as_ref(), "--bundle".as_ref(), bundle.as_os_str(), "c2".as_ref()])?
+        .is(0, "the-first\n")
+}
+
 /// A namespace type that is given twice is an error.
 pub fn a_namespace_given_twice(bed: &mut Bed) -> Result<()> {
     bed.push("/linux/namespaces", json!({"type": "pid"}));
