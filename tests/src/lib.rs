@@ -2,6 +2,7 @@
 //! What the suites have in common: where the binary under test lies, scripts, places to run them in, and
 //! a bed to try runtimes in.
 
+pub mod cri;
 pub mod host;
 pub mod lab;
 pub mod oci;

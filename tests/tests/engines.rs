@@ -41,7 +41,7 @@ printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home:/bin/sh\n' >r
 printf 'root:x:0:\nuser:x:1000:\n' >root/etc/group
 "#;
 
-const ENGINES: [Engine; 3] = [
+const ENGINES: [Engine; 4] = [
     Engine {
         name: "docker",
         needs: &["dockerd", "docker", "containerd", "busybox", "runc"],
@@ -72,6 +72,61 @@ const ENGINES: [Engine; 3] = [
             run() { ctr run --runc-binary "$RUNTIME" --env PATH=/bin "${flags[@]}" --rootfs "$@"; }
             start() { run -d "$LAB/root" "$@"; }
             flags=(--rm)"#,
+    },
+    Engine {
+        name: "cri",
+        needs: &["containerd", "containerd-shim-runc-v2", "ctr", "busybox", "runc"],
+        // Images come as docker would save them. Plugins give pods no more than the loopback they have, and
+        // the address that the engine insists on. A pod's oom_score_adj is below what some machines allow.
+        setup: r#"
+            image() {
+                mkdir "$1.image"; cp layer.tar "$1.image"
+                printf '{"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"], "Cmd": %s}, "rootfs": {"type": "layers", "diff_ids": ["sha256:%s"]}}' \
+                    "$2" "$(sha256sum <layer.tar | cut -d' ' -f1)" >"$1.image/config.json"
+                printf '[{"Config": "config.json", "RepoTags": ["docker.io/library/%s:latest"], "Layers": ["layer.tar"]}]' "$1" >"$1.image/manifest.json"
+                tar -C "$1.image" -cf "$1.tar" .
+                ctr -a "$PWD/sock" -n k8s.io image import "$1.tar"
+            }
+            mkdir cni net logs
+            printf '{"cniVersion": "0.4.0", "name": "none", "plugins": [{"type": "none"}]}' >net/none.conflist
+            plugin() { printf '#!/bin/sh\ncat >/dev/null\necho %s\n' "'$2'" >"cni/$1"; }
+            plugin none '{"cniVersion": "0.4.0", "interfaces": [{"name": "eth0", "sandbox": "x"}], "ips": [{"version": "4", "interface": 0, "address": "10.0.0.2/24"}]}'
+            plugin loopback '{"cniVersion": "0.4.0"}'
+            chmod +x cni/*
+            cat >config.toml <<END
+version = 2
+root = "$PWD/data"
+state = "$PWD/state"
+[grpc]
+address = "$PWD/sock"
+[plugins."io.containerd.internal.v1.opt"]
+path = "$PWD/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "docker.io/library/pause:latest"
+stream_server_address = "127.0.0.1"
+restrict_oom_score_adj = true
+netns_mounts_under_state_dir = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "$PWD/cni"
+conf_dir = "$PWD/net"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+BinaryName = "$RUNTIME"
+END
+            containerd -c config.toml >daemon.log 2>&1 &
+            for i in $(seq 60); do ctr -a "$PWD/sock" version >/dev/null 2>&1 && break; sleep 0.5; done
+            tar -C root -cf layer.tar .
+            image busybox '["sh"]'
+            image pause '["sh", "-c", "trap exit TERM; while :; do sleep 3600 & wait; done"]'"#,
+        prelude: concat!(
+            "cri() { CRI_SOCKET=$LAB/sock CRI_LOGS=$LAB/logs CRI_CGROUP=/$(basename \"$LAB\") ",
+            env!("CARGO_BIN_EXE_cri"),
+            r#" "$@"; }
+            cd "$LAB"
+            until_exited() { for i in $(seq 100); do cri status "$1" | grep -q ^Exited && return; sleep 0.1; done; return 1; }
+            gone() { cri stop-pod "$1"; cri remove-pod "$1"; }"#
+        ),
     },
     Engine {
         name: "podman",
