@@ -16,6 +16,7 @@ use gofer::{
     server::{self, ProcFd, Root},
     transport::Socket,
 };
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sentry::{
     creds::Credentials,
     fs::gofer::{Access, GoferFilesystem},
@@ -79,7 +80,8 @@ fn directory(inode: &Arc<dyn Inode>) -> &dyn Directory {
 
 fn make(parent: &Arc<dyn Inode>, name: &[u8], node: NewNode<'_>) -> Arc<dyn Inode> {
     let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
-    directory(parent).create(name, node, 0o644, uid, gid).expect("it can be made")
+    let mode = if matches!(node, NewNode::Directory) { 0o755 } else { 0o644 };
+    directory(parent).create(name, node, mode, uid, gid).expect("it can be made")
 }
 
 fn open(inode: &Arc<dyn Inode>, flags: OpenFlags) -> Box<dyn FileOps> {
@@ -255,6 +257,8 @@ fn a_shared_directory_is_looked_at_again() {
 
 #[test]
 fn thousands_of_inodes_leave_nothing_behind() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard one");
     let served = serve(Access::Exclusive);
     let names: Vec<String> = (0..2000).map(|index| format!("file-{index}")).collect();
     for name in &names {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use abi::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use proptest::prelude::*;
 
 use super::{Root, Server, connection::Work, handlers};
@@ -199,6 +200,8 @@ fn a_directory_that_becomes_a_link_leads_nowhere() {
 
 #[test]
 fn ten_thousand_nodes_come_and_go() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();
     let server = server(dir.path(), Policy::READ_ONLY);

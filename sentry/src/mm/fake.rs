@@ -244,10 +244,10 @@ impl Context for FakeContext {
 
     fn fork(&mut self) -> Result<Box<dyn Context>, Error> {
         let child = FakeContext::new();
-        for (number, page) in self.fake.pages.lock().iter() {
-            let copy = Page { protection: page.protection, bytes: page.bytes.clone() };
-            child.fake.pages.lock().insert(*number, copy);
-        }
+        let copy = |page: &Page| Page { protection: page.protection, bytes: page.bytes.clone() };
+        let pages: Vec<_> =
+            self.fake.pages.lock().iter().map(|(number, page)| (*number, copy(page))).collect();
+        child.fake.pages.lock().extend(pages);
         Ok(Box::new(child))
     }
 

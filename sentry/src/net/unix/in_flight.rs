@@ -115,9 +115,9 @@ impl Flight {
                 }
             }
         }
-        if references.len() < COLLECT_AT / 2 {
-            sockets.collect_at = COLLECT_AT;
-        }
+        // What was a lot once need not become so much again before somebody looks.
+        let due = (references.len() * 2).max(COLLECT_AT);
+        sockets.collect_at = sockets.collect_at.min(due);
     }
 }
 

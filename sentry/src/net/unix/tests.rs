@@ -26,6 +26,9 @@ use crate::{
 
 struct Tester;
 
+/// For the tests that put thousands in flight: how many there are decides when all look for cycles.
+static CROWDS: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
 const TESTER: Ucred = Ucred { pid: 7, uid: 1000, gid: 1000 };
 
 impl SocketCaller for Tester {
@@ -358,6 +361,7 @@ fn files_travel_with_the_first_byte() {
 
 #[test]
 fn sockets_that_hold_only_each_other_are_found() {
+    let _alone = CROWDS.lock();
     let mut seen = Vec::new();
     for _ in 0..2000 {
         let (a, b) = pair(SOCK_DGRAM);
@@ -373,6 +377,7 @@ fn sockets_that_hold_only_each_other_are_found() {
 
 #[test]
 fn what_can_be_reached_is_not_garbage() {
+    let _alone = CROWDS.lock();
     let (outer, inner) = pair(SOCK_DGRAM);
     let (held, kept) = pair(SOCK_DGRAM);
     let file = as_file(&held);
@@ -393,6 +398,7 @@ fn what_can_be_reached_is_not_garbage() {
 
 #[test]
 fn a_long_chain_is_let_go_without_recursion() {
+    let _alone = CROWDS.lock();
     let (_, last) = pair(SOCK_DGRAM);
     let mut file = as_file(&last);
     for _ in 0..20_000 {
