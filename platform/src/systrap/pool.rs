@@ -331,9 +331,17 @@ fn confine(thread: &Thread, fixed: &Fixed, pid: i32, text_len: u64) -> Result<()
     Ok(())
 }
 
+/// How many random places are tried. One in a thousand is in use.
+const DRAWS: usize = 64;
+
+const NO_PLACE: Error = Error::Unsupported {
+    feature: "free place for the first stub",
+    hint: "random addresses of this process are always in use: is randomization of addresses restricted?",
+};
+
 /// A place for the code whose addresses share their upper halves, as the filter wants.
 fn place_text(layout: &Layout, len: u64) -> Result<u64, Error> {
-    loop {
+    for _ in 0..DRAWS {
         let text = range::place(layout, len, PAGE_SIZE)
             .map_err(|source| Error::Host { call: "draw a random address", source })?;
         // The zygote is a copy of this process, and maps its code before it forgets what was ours.
@@ -341,16 +349,18 @@ fn place_text(layout: &Layout, len: u64) -> Result<u64, Error> {
             return Ok(text);
         }
     }
+    Err(NO_PLACE)
 }
 
 /// The zygote's thread, whose channel lies where nothing of this process does.
 fn first_thread(fixed: &Fixed) -> Result<Thread, Error> {
-    loop {
+    for _ in 0..DRAWS {
         let thread = Thread::new(fixed)?;
         if sys::is_free(thread.channel.stub_addr(), CHANNEL_SIZE as u64) {
             return Ok(thread);
         }
     }
+    Err(NO_PLACE)
 }
 
 fn reap_all(registry: &Registry) {
