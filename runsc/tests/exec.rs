@@ -6,24 +6,25 @@ mod support;
 use std::{
     fs,
     io::{Read as _, Write as _},
-    os::{
-        fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd},
-        unix::net::UnixListener,
-    },
+    os::unix::net::UnixListener,
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
     sys::{
         prctl,
         signal::{Signal, kill},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
+        wait::{WaitStatus, waitpid},
     },
     unistd::Pid,
 };
-use support::{Bundle, await_that};
+use support::{
+    Bundle, await_that,
+    processes::Detached,
+    terminal::{expect, receive},
+};
 
 const IDLE: &str = "while :; do sleep 1; done";
 
@@ -190,46 +191,6 @@ fn a_process_file_says_it_all() {
     }
 }
 
-/// A detached process: its monitor, which becomes this process's child, and the end of its output.
-struct Detached {
-    pid: Pid,
-    output: OwnedFd,
-}
-
-impl Detached {
-    fn start(bundle: &Bundle, script: &str) -> Detached {
-        prctl::set_child_subreaper(true).unwrap();
-        let (reader, writer) = nix::unistd::pipe().unwrap();
-        let args = ["exec", "--detach", "--pid-file", "epid", "c1", "sh", "-c", script];
-        let mut exec = bundle.command(&args);
-        let errors = writer.try_clone().unwrap();
-        assert!(exec.stdout(writer).stderr(errors).status().unwrap().success());
-        drop(exec);
-        let text = fs::read_to_string(bundle.path().join("epid")).unwrap();
-        Detached { pid: Pid::from_raw(text.parse().unwrap()), output: reader }
-    }
-
-    /// What it printed, to the end.
-    fn printed(&mut self) -> String {
-        let mut text = String::new();
-        fs::File::from(self.output.try_clone().unwrap()).read_to_string(&mut text).unwrap();
-        text
-    }
-
-    fn wait(&self) -> WaitStatus {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).unwrap() {
-                WaitStatus::StillAlive => {
-                    assert!(Instant::now() < deadline, "its monitor does not end");
-                    thread::sleep(Duration::from_millis(5));
-                }
-                status => return status,
-            }
-        }
-    }
-}
-
 fn guests(bundle: &Bundle, name: &str) -> usize {
     let script = format!("cat /proc/[0-9]*/comm | grep -cx {name}");
     let output = bundle.run(&["exec", "c1", "sh", "-c", &script]);
@@ -295,48 +256,6 @@ fn the_host_sees_its_monitor() {
     bundle.succeeds(&["kill", "c1", "KILL"]);
     bundle.await_status("stopped");
     assert_eq!(bundle.succeeds(&["ps", "--format", "json", "c1"]), "null\n");
-}
-
-/// The terminal's master, as an engine takes it.
-fn receive(listener: &UnixListener) -> fs::File {
-    let (socket, _) = listener.accept().unwrap();
-    let mut byte = [0; 64];
-    let mut room = nix::cmsg_space!([i32; 4]);
-    let mut parts = [std::io::IoSliceMut::new(&mut byte)];
-    let message = nix::sys::socket::recvmsg::<()>(
-        socket.as_raw_fd(),
-        &mut parts,
-        Some(&mut room),
-        nix::sys::socket::MsgFlags::MSG_CMSG_CLOEXEC,
-    )
-    .unwrap();
-    assert!(message.bytes > 0);
-    let received = message.cmsgs().unwrap().find_map(|message| match message {
-        nix::sys::socket::ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
-        _ => None,
-    });
-    // SAFETY: the kernel has just made this descriptor; nobody else owns it.
-    unsafe { fs::File::from_raw_fd(received.expect("a descriptor")) }
-}
-
-/// Reads until `wanted` has been seen, or the end.
-fn expect(terminal: &mut fs::File, wanted: &str) -> String {
-    let mut seen = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let text = String::from_utf8_lossy(&seen).into_owned();
-        if text.contains(wanted) {
-            return text;
-        }
-        assert!(Instant::now() < deadline, "no {wanted:?} in {text:?}");
-        let mut fds = [nix::poll::PollFd::new(terminal.as_fd(), nix::poll::PollFlags::POLLIN)];
-        if nix::poll::poll(&mut fds, 100u16).unwrap() > 0 {
-            let mut bytes = [0; 4096];
-            let count = terminal.read(&mut bytes).unwrap_or(0);
-            assert!(count > 0, "the end, and no {wanted:?} in {text:?}");
-            seen.extend(&bytes[..count]);
-        }
-    }
 }
 
 #[test]

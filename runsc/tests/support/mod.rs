@@ -2,6 +2,9 @@
 //! A bundle over this machine's own files, and the container `c1` made of it.
 #![allow(dead_code, reason = "each test is a crate of its own and uses a part")]
 
+pub(crate) mod processes;
+pub(crate) mod terminal;
+
 use std::{
     fs,
     path::Path,
