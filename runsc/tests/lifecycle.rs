@@ -18,44 +18,12 @@ use nix::{
     },
     unistd::Pid,
 };
-use support::{Bundle, await_that};
+use support::{
+    Bundle, await_that,
+    processes::{family, is_gone, processes},
+};
 
 const IDLE: &str = "sleep 1000 & while :; do sleep 1; done";
-
-/// The processes that a container's state names.
-struct Processes {
-    monitor: i32,
-    sentry: i32,
-    gofer: i32,
-}
-
-fn processes(bundle: &Bundle) -> Processes {
-    let text = fs::read(bundle.path().join("state/c1/state.json")).unwrap();
-    let state: serde_json::Value = serde_json::from_slice(&text).unwrap();
-    let pid = |role: &str| i32::try_from(state[role]["pid"].as_i64().unwrap()).unwrap();
-    Processes { monitor: pid("monitor"), sentry: pid("sentry"), gofer: pid("gofer") }
-}
-
-/// Every process below `pid`, itself included.
-fn family(pid: i32) -> Vec<i32> {
-    let mut all = vec![pid];
-    let mut at = 0;
-    while let Some(parent) = all.get(at).copied() {
-        for task in fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten() {
-            let children = fs::read_to_string(task.unwrap().path().join("children"));
-            let children = children.unwrap_or_default();
-            all.extend(children.split_whitespace().map(|it| it.parse::<i32>().unwrap()));
-        }
-        at += 1;
-    }
-    all
-}
-
-fn is_gone(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // Its parent may not have looked yet.
-    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
-}
 
 #[test]
 fn the_loss_of_any_process_ends_the_container_within_a_second() {
@@ -98,6 +66,22 @@ fn a_waiting_run_that_is_killed_takes_its_container_along() {
     await_that("the end", || all.iter().all(|pid| is_gone(*pid)));
     assert_eq!(bundle.status(), "stopped");
     bundle.succeeds(&["delete", "c1"]);
+}
+
+#[test]
+fn a_score_that_the_host_may_refuse_is_shown_inside() {
+    let script = "cat /proc/self/oom_score_adj; sleep 1000";
+    let bundle = Bundle::new(script, |spec| spec["process"]["oomScoreAdj"] = (-900).into());
+    let mut run = bundle.command(&["--log", "log", "run", "--detach", "c1"]);
+    let out = fs::File::create(bundle.path().join("out")).unwrap();
+    let errors = fs::File::create(bundle.path().join("errors")).unwrap();
+    assert!(run.stdout(out).stderr(errors).status().unwrap().success());
+    await_that("the score", || bundle.printed() == "-900\n");
+    let pid = processes(&bundle).sentry;
+    let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    let log = fs::read_to_string(bundle.path().join("log")).unwrap();
+    let is_refused = log.contains("process.oomScoreAdj: -900 is not set on the host");
+    assert!(is_refused || score == "-900\n", "{score} {log}");
 }
 
 /// A create that is killed at any time leaves nothing that `delete --force` cannot end.

@@ -118,6 +118,6 @@ fn answer(
             Ok(())
         }
         // The monitor keeps those who wait.
-        Request::Wait | Request::CountTasks => Err(Errno::EINVAL),
+        Request::Wait | Request::AwaitStart | Request::CountTasks => Err(Errno::EINVAL),
     }
 }

@@ -12,7 +12,6 @@ use std::{
 use abi::{
     Errno, Fd,
     fcntl::{OpenFlags, Seals},
-    wait,
 };
 use nix::libc;
 use sentry::{
@@ -24,25 +23,20 @@ use sentry::{
     wait::Try,
 };
 
-use crate::sandbox::plan::GuestHook;
-
-/// A hook that failed, in runc's words.
-#[derive(Debug, thiserror::Error)]
-#[error("error running hook #{index}: {why}")]
-pub(super) struct HookError {
-    index: usize,
-    why: String,
-}
+use crate::{
+    oci::hooks::{self, HookError},
+    sandbox::plan::Hook,
+};
 
 /// Runs them in order; `like` makes what they have in common with the first process. The first that fails
 /// ends it.
 pub(super) fn run(
     kernel: &Arc<Kernel>,
-    hooks: &[GuestHook],
+    list: &[Hook],
     state: &str,
     like: impl Fn() -> ProcessSpec,
 ) -> Result<(), HookError> {
-    for (index, hook) in hooks.iter().enumerate() {
+    for (index, hook) in list.iter().enumerate() {
         run_one(kernel, hook, state, like()).map_err(|why| HookError { index, why })?;
     }
     Ok(())
@@ -50,7 +44,7 @@ pub(super) fn run(
 
 fn run_one(
     kernel: &Arc<Kernel>,
-    hook: &GuestHook,
+    hook: &Hook,
     state: &str,
     like: ProcessSpec,
 ) -> Result<(), String> {
@@ -80,22 +74,12 @@ fn run_one(
                     // It may have ended just now.
                     let _ = kernel.signal(pid, libc::SIGKILL);
                     waiter.wait();
-                    return Err(format!("hook ran past specified timeout of {seconds}.0s"));
+                    return Err(hooks::out_of_time(seconds));
                 }
             }
         }
     };
-    if status == wait::exited(0) {
-        return Ok(());
-    }
-    let status = if libc::WIFSIGNALED(status) {
-        let signal = abi::Signal::from_raw(libc::WTERMSIG(status));
-        format!("signal: {}", signal.map_or_else(String::new, |signal| signal.to_string()))
-    } else {
-        format!("exit status {}", libc::WEXITSTATUS(status))
-    };
-    let (output, error) = (shown(&output), shown(&error));
-    Err(format!("error running hook: {status}, stdout: {output}, stderr: {error}"))
+    hooks::judge(status, [&written(&output), &written(&error)])
 }
 
 /// A file in memory with these bytes, open at its beginning.
@@ -112,15 +96,14 @@ fn file(bytes: &[u8]) -> Result<Arc<FileDescription>, Errno> {
     Ok(FileDescription::pseudo(ops, inode, b"/hook", flags))
 }
 
-/// The beginning of what a hook has written: guest words, so without control characters but newlines.
-fn shown(file: &FileDescription) -> String {
-    const SHOWN: usize = 4096;
-    let mut bytes = vec![0; SHOWN];
+/// The beginning of what a hook has written.
+fn written(file: &FileDescription) -> Vec<u8> {
+    let mut bytes = vec![0; hooks::SHOWN];
     let count = match file.pread(&mut SliceSink::new(&mut bytes), 0) {
         Ok(Try::Done(count)) => count,
         // What cannot be read is not shown.
         _ => 0,
     };
-    let text = String::from_utf8_lossy(bytes.get(..count).unwrap_or_default()).into_owned();
-    text.chars().filter(|letter| !letter.is_control() || *letter == '\n').collect()
+    bytes.truncate(count);
+    bytes
 }

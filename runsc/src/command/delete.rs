@@ -2,9 +2,12 @@
 //! `runsc delete`: the end of a container and of all that it held.
 
 use super::{Failure, Request};
-use crate::state::{
-    record::Status,
-    store::{StateError, Store},
+use crate::{
+    container::end,
+    state::{
+        record::Status,
+        store::{StateError, Store},
+    },
 };
 
 /// Deletes the container. With `--force` it need not be stopped, nor even there.
@@ -23,6 +26,6 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
         let status = status.name();
         return Err(format!("cannot delete container {id} that is not stopped: {status}").into());
     }
-    entry.destroy()?;
+    end::destroy(entry, None)?;
     Ok(0)
 }

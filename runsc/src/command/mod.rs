@@ -11,6 +11,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod features;
 pub(crate) mod gofer;
+mod held;
 pub(crate) mod help;
 pub(crate) mod install;
 pub(crate) mod kill;

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `runsc run`: a bundle as a container, made and started.
 
-use super::{Failure, Request};
-use crate::{container::create, sandbox::supervise::Outcome};
+use nix::libc;
+
+use super::{Coded, Failure, Request};
+use crate::{
+    container::create::{self, CreateError},
+    sandbox::supervise::Outcome,
+};
 
 /// Runs the container until it ends, or leaves it running with `--detach`.
 pub(crate) fn run(request: Request) -> Result<u8, Failure> {
@@ -11,5 +16,12 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
         create::detached(&request.config, &request.flags, &id, false)?;
         return Ok(0);
     }
-    Ok(Outcome::code(create::foreground(&request.config, &request.flags, &id)?))
+    match create::foreground(&request.config, &request.flags, &id) {
+        Ok(status) => Ok(Outcome::code(status)),
+        // It had a life: it ends as killed.
+        Err(CreateError::Lost(message)) => {
+            Err(Coded { code: Outcome::code(libc::SIGKILL), message }.into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }

@@ -41,7 +41,7 @@ pub(crate) enum AdhocError {
     Volume(String),
     /// A network that this build does not have.
     #[error(
-        "--network=host: not supported yet; with none and sandbox the guest has a loopback of its own"
+        "--network=host: not supported yet; with none and sandbox the guest has unix sockets alone"
     )]
     Network,
     /// Mappings that this build cannot make.

@@ -2,16 +2,19 @@
 //! Making a container, step by step, each written down before it is taken.
 
 use std::{
+    fs::File,
     io::{self, Write as _},
     os::fd::OwnedFd,
     path::Path,
 };
 
-use nix::{libc, unistd};
+use nix::{fcntl::OFlag, unistd};
 
 use super::{
+    end,
     files::{self, FilesError},
-    monitor::{Job, Monitor, News},
+    hooks::{self, Moment},
+    monitor::{Gate, Job, Monitor, News},
     netns::NetworkNamespace,
     stdio::{self, StdioError, Streams},
 };
@@ -22,6 +25,7 @@ use crate::{
     oci::{
         bundle::{Bundle, BundleError},
         convert,
+        hooks::{HookError, HostHooks},
     },
     sandbox::{
         attend::{self, End, Signals},
@@ -66,6 +70,15 @@ pub(crate) enum CreateError {
     /// The sandbox says why.
     #[error("unable to start container process: {0}")]
     Sandbox(String),
+    /// A hook that has a say in it failed.
+    #[error("unable to start container process: error during container init: {0}")]
+    Hook(HookError),
+    /// A hook that was told of it failed.
+    #[error(transparent)]
+    Started(HookError),
+    /// Its sandbox was lost, with this word.
+    #[error("{0}")]
+    Lost(String),
     /// systemd cannot make it.
     #[error("--systemd-cgroup: {0}")]
     Systemd(&'static str),
@@ -115,8 +128,8 @@ fn prepare(
     let network = NetworkNamespace::of(&bundle.spec);
     if config.network != Network::None {
         tracing::warn!(
-            "network: the guest sees a loopback of its own and no other interface: there is no packet \
-             network yet (--network=none says the same without this line)"
+            "network: the guest has unix sockets and no others: there is no packet network yet \
+             (--network=none says the same without this line)"
         );
     }
     let entry = Store::new(&config.root).create(id)?;
@@ -131,6 +144,7 @@ fn prepare(
         before_pause: None,
         cgroup,
         resources,
+        hooks: HostHooks::of(&bundle.spec),
         monitor: None,
         sentry: None,
         gofer: None,
@@ -144,7 +158,7 @@ fn prepare(
     match streams {
         Ok(streams) => Ok(Made { entry, record, boot, gofer, streams, preserved, network }),
         Err(error) => {
-            entry.remove()?;
+            end::destroy(entry, None)?;
             Err(error)
         }
     }
@@ -213,7 +227,9 @@ pub(crate) fn detached(
     let mut made = prepare(config, flags, id, true)?;
     made.boot.waits_for_start = waits_for_start;
     let status = if waits_for_start { Status::Created } else { Status::Running };
-    finish(config, flags, made, status, None).map(drop)
+    let (entry, record, _) = finish(config, flags, made, status, None, None)?;
+    entry.unlock();
+    if waits_for_start { Ok(()) } else { announce(config, &record, None) }
 }
 
 /// Makes and runs a container whose end this process waits for: its status.
@@ -223,15 +239,23 @@ pub(crate) fn foreground(config: &Config, flags: &Values, id: &str) -> Result<i3
     let is_terminal = made.boot.process.terminal;
     let is_ours = is_terminal && !made.streams.is_new_terminal;
     let saved = console::Saved::of_stdin();
+    let signals = match Signals::hold() {
+        Ok(signals) => signals,
+        Err(errno) => {
+            end::destroy(made.entry, None)?;
+            return Err(host("hold signals")(errno.into()));
+        }
+    };
     let outcome = (|| {
-        let signals = Signals::hold().map_err(io::Error::from).map_err(host("hold signals"))?;
         if is_ours {
             saved.make_raw().map_err(io::Error::from).map_err(host("set the terminal up"))?;
         }
         let (channel, other) = Channel::pair().map_err(host("make a socket"))?;
         let owner = Some(Channel::new(other));
-        let (entry, monitor) = finish(config, flags, made, Status::Running, owner)?;
+        let (entry, record, monitor) =
+            finish(config, flags, made, Status::Running, owner, Some(&signals))?;
         entry.unlock();
+        announce(config, &record, Some(&signals))?;
         // An owner is told of the end unasked, which may have come already.
         match attend::attend(&channel, &signals, is_terminal) {
             End::Exited(status) => {
@@ -239,20 +263,28 @@ pub(crate) fn foreground(config: &Config, flags: &Values, id: &str) -> Result<i3
                 monitor.wait().map_err(CreateError::Sandbox)?;
                 Ok(status)
             }
-            // The container was made: whoever waits for it sees the death of its sandbox.
-            End::Failed(..) | End::Lost => Ok(monitor.wait().unwrap_or_else(|message| {
-                tracing::error!("{message}");
-                // Standard error may be closed.
-                let _ = writeln!(io::stderr(), "runsc: {message}");
-                libc::SIGKILL
-            })),
+            // The container was made: its sandbox died, as far as whoever waits for it can see.
+            End::Failed(..) | End::Lost => monitor.wait().map_err(CreateError::Lost),
         }
     })();
     drop(saved);
-    if !flags.is_on("keep") || outcome.is_err() {
-        forget(config, id)?;
+    let has_run = matches!(outcome, Ok(_) | Err(CreateError::Lost(_)));
+    if !(flags.is_on("keep") && has_run) {
+        forget(config, id, Some(&signals))?;
     }
     outcome
+}
+
+/// Tells the hooks for it that the container runs. One that fails is the end of the container.
+fn announce(
+    config: &Config,
+    record: &Record,
+    signals: Option<&Signals>,
+) -> Result<(), CreateError> {
+    hooks::poststart(record, signals).map_err(CreateError::Started).or_else(|error| {
+        forget(config, &record.id, signals)?;
+        Err(error)
+    })
 }
 
 /// Starts the monitor and waits until the container is made. What fails is undone.
@@ -262,7 +294,8 @@ fn finish(
     made: Made,
     status: Status,
     owner: Option<Channel>,
-) -> Result<(Entry, Monitor), CreateError> {
+    signals: Option<&Signals>,
+) -> Result<(Entry, Record, Monitor), CreateError> {
     let Made { entry, mut record, boot, gofer, streams, preserved, network } = made;
     let config = if owner.is_none() { &config.in_background() } else { config };
     let (cgroup, stdio) = (placement(&record), streams.files);
@@ -271,29 +304,54 @@ fn finish(
         let is_new_terminal = streams.is_new_terminal;
         let lock = entry.lock_number();
         let exit_note = entry.exit_note();
-        let job = Job { exit_note, launch, listener, is_new_terminal, network, lock, owner };
-        let monitor = monitored(&entry, &mut record, job)?;
+        let (gate, go) = gate(&record)?.unzip();
+        let job = Job { exit_note, launch, listener, is_new_terminal, network, gate, lock, owner };
+        let monitor = monitored(&entry, &mut record, job, go, signals)?;
         record.status = status;
         entry.save(&record)?;
         files::write_pid(flags, "pid-file", monitor.process.pid)?;
         Ok(monitor)
     });
     match finished {
-        Ok(monitor) => Ok((entry, monitor)),
+        Ok(monitor) => Ok((entry, record, monitor)),
         Err(error) => {
-            entry.destroy()?;
+            end::destroy(entry, signals)?;
             Err(error)
         }
     }
 }
 
-fn monitored(entry: &Entry, record: &mut Record, job: Job<'_>) -> Result<Monitor, CreateError> {
-    let mut monitor = Monitor::start(job)
-        .map_err(|source| CreateError::Host { step: "start the monitor", source })?;
+/// Where the monitor is to wait for hooks, and what lets it go on.
+fn gate(record: &Record) -> Result<Option<(Gate, File)>, CreateError> {
+    if !record.hooks.has_any_at_create() {
+        return Ok(None);
+    }
+    let (go, opener) = unistd::pipe2(OFlag::O_CLOEXEC)
+        .map_err(|errno| CreateError::Host { step: "make a pipe", source: errno.into() })?;
+    Ok(Some((Gate { go, record: record.clone() }, opener.into())))
+}
+
+fn monitored(
+    entry: &Entry,
+    record: &mut Record,
+    job: Job<'_>,
+    go: Option<File>,
+    signals: Option<&Signals>,
+) -> Result<Monitor, CreateError> {
+    let host = |step| move |source| CreateError::Host { step, source };
+    let mut monitor = Monitor::start(job).map_err(host("start the monitor"))?;
     record.monitor = Some(monitor.process);
     entry.save(record)?;
     loop {
         match monitor.next().map_err(CreateError::Sandbox)? {
+            News::Placed => {
+                let moment = Moment::of(record, Status::Creating, signals);
+                hooks::run(&record.hooks.prestart, &moment).map_err(CreateError::Hook)?;
+                hooks::run(&record.hooks.create_runtime, &moment).map_err(CreateError::Hook)?;
+                if let Some(mut go) = go.as_ref() {
+                    go.write_all(&[1]).map_err(host("let the monitor go on"))?;
+                }
+            }
             News::Processes { sentry, gofer } => {
                 record.sentry = Some(sentry);
                 record.gofer = Some(gofer);
@@ -305,10 +363,10 @@ fn monitored(entry: &Entry, record: &mut Record, job: Job<'_>) -> Result<Monitor
     }
 }
 
-/// Removes the state of a container of ours that has ended; somebody may have done so before.
-fn forget(config: &Config, id: &str) -> Result<(), CreateError> {
+/// Ends a container of ours, of which nothing may be left but its state; somebody may have done so before.
+fn forget(config: &Config, id: &str, signals: Option<&Signals>) -> Result<(), CreateError> {
     match Store::new(&config.root).open(id) {
-        Ok(entry) => Ok(entry.remove()?),
+        Ok(entry) => Ok(end::destroy(entry, signals)?),
         Err(StateError::Missing) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -7,8 +7,10 @@
 
 pub(crate) mod adhoc;
 pub(crate) mod create;
+pub(crate) mod end;
 pub(crate) mod exec;
 pub(crate) mod files;
+pub(crate) mod hooks;
 pub(crate) mod id;
 pub(crate) mod monitor;
 pub(crate) mod netns;

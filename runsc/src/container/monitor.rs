@@ -3,8 +3,8 @@
 
 use std::{
     ffi::OsString,
-    fs::File,
-    io::{self, BufRead as _, BufReader, Write as _},
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::fd::{AsFd as _, OwnedFd, RawFd},
     path::{Path, PathBuf},
 };
@@ -22,23 +22,34 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{netns::NetworkNamespace, title, view::View};
+use super::{
+    hooks::{self, Moment},
+    netns::NetworkNamespace,
+    title,
+    view::{self, View},
+};
 use crate::{
     log,
     sandbox::{
         attend::Signals,
+        cgroup::Placement,
         control::{Channel, Event, Failure},
         spawn::{self, Launch},
         supervise::{self, Outcome, Watch},
         uts::Names,
     },
-    state::process::ProcessId,
+    state::{
+        process::ProcessId,
+        record::{Record, Status},
+    },
     sys,
 };
 
 /// What a monitor tells the command that started it, a line each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum News {
+    /// It is where the container is to be, and waits at its gate.
+    Placed,
     /// The sandbox's processes are there.
     Processes {
         /// The sentry.
@@ -64,12 +75,43 @@ pub(crate) struct Job<'a> {
     pub(crate) is_new_terminal: bool,
     /// Where it stands.
     pub(crate) network: NetworkNamespace,
+    /// Where it waits before it starts the sandbox, if there are hooks to be run.
+    pub(crate) gate: Option<Gate>,
     /// Our lock on the container's state, which is not the monitor's to hold.
     pub(crate) lock: RawFd,
     /// Where it writes down how the container ended.
     pub(crate) exit_note: PathBuf,
     /// Whom it serves from the start, and ends with: a command that waits for the container.
     pub(crate) owner: Option<Channel>,
+}
+
+/// Where a monitor waits while hooks see to its namespaces and its cgroup, and runs those that are for it.
+pub(crate) struct Gate {
+    /// Readable when it may go on.
+    pub(crate) go: OwnedFd,
+    /// The container as it is written down.
+    pub(crate) record: Record,
+}
+
+impl Gate {
+    fn pass(mut self, news: &mut File, placement: Option<&Placement>) -> Result<(), String> {
+        if let Some(Placement { cgroup, .. }) = placement {
+            cgroup.enter().map_err(|error| error.to_string())?;
+        }
+        view::separate_mounts()?;
+        tell(news, &News::Placed);
+        File::from(self.go)
+            .read_exact(&mut [0])
+            .map_err(|error| format!("wait for the hooks: {error}"))?;
+        let me = ProcessId::of(unistd::getpid().as_raw());
+        self.record.monitor = Some(me.map_err(|error| format!("look at the monitor: {error}"))?);
+        let moment = Moment {
+            directory: &self.record.rootfs,
+            ..Moment::of(&self.record, Status::Creating, None)
+        };
+        hooks::run(&self.record.hooks.create_container, &moment)
+            .map_err(|error| format!("error during container init: {error}"))
+    }
 }
 
 /// A monitor that is at work.
@@ -153,7 +195,7 @@ pub(super) fn outlive_starter() {
 
 /// In the monitor: the container's whole life. Its status, or why it never lived.
 fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
-    let Job { launch, listener, is_new_terminal, network, lock, exit_note, owner } = job;
+    let Job { launch, listener, is_new_terminal, network, gate, lock, exit_note, owner } = job;
     let step = |step: &'static str| move |error: io::Error| format!("{step}: {error}");
     sys::close_copy(lock);
     unistd::setsid().map_err(|error| format!("setsid: {error}"))?;
@@ -164,6 +206,12 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
     network.enter()?;
     let (host, domain) = (launch.boot.hostname.clone(), launch.boot.domainname.clone());
     Names { host, domain }.show();
+    if let Some(gate) = gate {
+        gate.pass(news, launch.cgroup.as_ref())?;
+    }
+    if let Some(score) = launch.boot.process.oom_score_adj {
+        adjust_oom_score(score);
+    }
     let signals = Signals::hold().map_err(|error| format!("hold signals: {error}"))?;
     let is_terminal = launch.boot.process.terminal;
     let args = launch.boot.process.args.clone();
@@ -219,6 +267,14 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
             Ok(libc::SIGKILL)
         }
         Outcome::Failed(_, message) => Err(message),
+    }
+}
+
+/// Sets the score by which the host's out-of-memory killer judges this process, and all that it starts. To
+/// lower it takes a right; inside, the guest is shown what was asked for all the same.
+fn adjust_oom_score(score: i32) {
+    if let Err(error) = fs::write("/proc/self/oom_score_adj", score.to_string()) {
+        tracing::warn!("process.oomScoreAdj: {score} is not set on the host: {error}");
     }
 }
 

@@ -126,6 +126,22 @@ impl View {
     }
 }
 
+/// Gives this process a copy of the host's mounts: what is mounted in it is seen by what it starts, and by
+/// whoever enters its namespace, but not by the host. The host's later mounts do appear in it.
+pub(super) fn separate_mounts() -> Result<(), String> {
+    let none = None::<&str>;
+    let made = unshare(CloneFlags::CLONE_NEWNS)
+        .and_then(|()| mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none));
+    match made {
+        // Whoever runs us may mount nothing, and neither may the hooks.
+        Err(Errno::EPERM) => {
+            debug!("hooks see the host's mounts: the host refuses a mount namespace");
+            Ok(())
+        }
+        other => other.map_err(|error| format!("make a mount namespace: {error}")),
+    }
+}
+
 fn c_path(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }

@@ -28,6 +28,14 @@ pub(crate) enum BundleError {
         /// Why.
         source: io::Error,
     },
+    /// It has no config.json.
+    #[error("JSON specification file config.json not found: {path}: {source}")]
+    NoConfig {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// config.json is not what it should be.
     #[error("parse {path}: {source}")]
     Parse {
@@ -76,7 +84,10 @@ impl Bundle {
         let path = path.canonicalize().map_err(open("bundle")(path))?;
         let config = path.join("config.json");
         let unreadable = open("read");
-        let file = File::open(&config).map_err(unreadable(&config))?;
+        let file = File::open(&config).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => BundleError::NoConfig { path: config.clone(), source },
+            _ => unreadable(&config)(source),
+        })?;
         if !file.metadata().map_err(unreadable(&config))?.is_file() {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
             return Err(unreadable(&config)(source));

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::{
     bundle::{Bundle, BundleError},
-    devices, hooks, ids, mounts, namespaces, process, seccomp, state,
+    devices, hooks, ids, mount_options, mounts, namespaces, process, seccomp, state,
 };
 use crate::{
     config::{Config, Overlay},
@@ -172,21 +172,10 @@ fn sysctls(linux: &oci::Linux) -> Result<Vec<(String, Bytes)>, BundleError> {
     Ok(sysctls)
 }
 
-/// Propagation between mounts of the host and of the guest does not exist: they share none.
 fn check_propagation(word: Option<&str>) -> Result<(), BundleError> {
-    const WORDS: [&str; 8] = [
-        "private",
-        "rprivate",
-        "slave",
-        "rslave",
-        "shared",
-        "rshared",
-        "unbindable",
-        "runbindable",
-    ];
     match word {
         None | Some("") => Ok(()),
-        Some(word) if WORDS.contains(&word) => {
+        Some(word) if mount_options::PROPAGATION.contains(&word) => {
             debug!("config.json: linux.rootfsPropagation {word} has no effect in a sandbox");
             Ok(())
         }
@@ -211,13 +200,6 @@ fn check_time_offsets(linux: &oci::Linux) -> Result<(), BundleError> {
 fn name_ignored(spec: &Spec) {
     let linux = spec.linux().as_ref();
     let of_linux = |is_given: fn(&oci::Linux) -> bool| linux.is_some_and(is_given);
-    for (name, list) in spec.hooks().iter().flat_map(hooks::lists) {
-        if name != "startContainer" && !list.is_empty() {
-            tracing::warn!(
-                "config.json: hooks.{name} are ignored: hooks on the host are not run yet"
-            );
-        }
-    }
     for (field, is_given, why) in [
         (
             "linux.intelRdt",

@@ -87,29 +87,20 @@ const RECURSIVE: &[&str] = &[
     "rsymfollow",
 ];
 
-/// Words about propagation, which cannot be seen inside, and about labels.
-const WITHOUT_EFFECT: &[&str] = &[
-    "private",
-    "rprivate",
-    "slave",
-    "rslave",
-    "shared",
-    "rshared",
-    "unbindable",
-    "runbindable",
-    "defaults",
-    "z",
-    "Z",
-];
+/// Words about propagation between mounts of the host and of the guest: they share none.
+pub(crate) const PROPAGATION: &[&str] =
+    &["private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"];
+
+/// Words that say nothing, or are about labels of files.
+const WITHOUT_EFFECT: &[&str] = &["defaults", "z", "Z"];
 
 /// The options that `runsc features` names: all that are understood.
 pub(crate) fn names() -> Vec<&'static str> {
     let flags = FLAGS.iter().map(|(name, ..)| *name);
-    let others = ["bind", "rbind", "tmpcopyup", "idmap", "ridmap"];
+    let others = ["bind", "rbind", "tmpcopyup", "idmap", "ridmap", "defaults"];
     let mut names: Vec<&str> =
-        flags.chain(RECURSIVE.iter().copied()).chain(WITHOUT_EFFECT.iter().copied()).collect();
+        flags.chain(RECURSIVE.iter().copied()).chain(PROPAGATION.iter().copied()).collect();
     names.extend(others);
-    names.retain(|name| !["z", "Z"].contains(name));
     names.sort_unstable();
     names
 }
@@ -130,7 +121,9 @@ pub(crate) fn read<'a>(words: impl IntoIterator<Item = &'a str>) -> Options {
             "rbind" => options.bind = Some(Bind::Recursive),
             "tmpcopyup" => options.copies_up = true,
             "idmap" | "ridmap" => options.is_mapped = true,
-            _ if WITHOUT_EFFECT.contains(&word) => options.ignored.push(word.into()),
+            _ if PROPAGATION.contains(&word) || WITHOUT_EFFECT.contains(&word) => {
+                options.ignored.push(word.into());
+            }
             // Labels of SELinux: for the host's kernel alone.
             _ if ["context=", "fscontext=", "defcontext=", "rootcontext="]
                 .iter()

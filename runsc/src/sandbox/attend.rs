@@ -43,6 +43,18 @@ impl Signals {
         Ok(Signals(SignalFd::with_flags(&set, flags)?))
     }
 
+    /// One that has arrived and asks this process to end. Others that have arrived by then are dropped.
+    pub(crate) fn ending(&self) -> Option<Signal> {
+        const ENDS: [Signal; 4] =
+            [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+        while let Some(caught) = self.next() {
+            if let Some(end) = ENDS.into_iter().find(|end| *end as i32 == caught.number) {
+                return Some(end);
+            }
+        }
+        None
+    }
+
     /// One that has arrived.
     pub(super) fn next(&self) -> Option<Caught> {
         let info = self.0.read_signal().ok()??;
@@ -113,12 +125,8 @@ pub(crate) fn await_message(channel: &Channel, signals: &Signals) -> Result<(), 
         if has_message {
             return Ok(());
         }
-        while has_signal && let Some(signal) = signals.next() {
-            for end in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
-                if signal.number == end as i32 {
-                    return Err(end);
-                }
-            }
+        if has_signal && let Some(end) = signals.ending() {
+            return Err(end);
         }
     }
 }

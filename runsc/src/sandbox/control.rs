@@ -53,6 +53,8 @@ pub(crate) enum Request {
     /// Run a further process. With it come, as descriptors, the end of a conversation about that process
     /// alone, its plan, and its files.
     Exec,
+    /// Tell when the first process runs. The monitor answers, with `Started` or the end.
+    AwaitStart,
     /// Stop every process, unseen by them.
     Pause,
     /// Let them go on.
@@ -182,6 +184,12 @@ impl Channel {
             Event::Done { errno } => Err(io::Error::from_raw_os_error(errno).into()),
             other => Err(io::Error::other(format!("unexpected answer {other:?}")).into()),
         }
+    }
+
+    /// Waits until the first process runs; whether it ever does.
+    pub(crate) fn await_start(&self) -> bool {
+        let said = self.send(&Request::AwaitStart).and_then(|()| self.receive());
+        matches!(said, Ok(Event::Started | Event::Exited { .. }))
     }
 
     /// Asks how many tasks there are.

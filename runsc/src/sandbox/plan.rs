@@ -221,7 +221,7 @@ pub(crate) struct Extras {
     /// personality(2).
     pub(crate) personality: u32,
     /// Programs that run before the first process.
-    pub(crate) start_hooks: Vec<GuestHook>,
+    pub(crate) start_hooks: Vec<Hook>,
     /// The state that they find on their standard input.
     pub(crate) start_state: String,
     /// What `/proc/<pid>/uid_map` shows.
@@ -280,9 +280,9 @@ pub(crate) struct Device {
     pub(crate) gid: u32,
 }
 
-/// A hook that runs inside.
+/// A program that is run at a certain moment of a container's life.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct GuestHook {
+pub(crate) struct Hook {
     /// The program.
     pub(crate) path: Bytes,
     /// Its arguments; the first is its name.

@@ -66,6 +66,8 @@ pub(crate) fn supervise(sandbox: Sandbox, mut watch: Watch<'_>) -> Outcome {
         clients: owner.into_iter().collect(),
         asked: VecDeque::new(),
         next: 1,
+        has_started: false,
+        awaiting_start: Vec::new(),
     };
     let outcome = conversation.run();
     let waiting: Vec<Channel> = conversation.clients.into_iter().map(|it| it.channel).collect();
@@ -130,6 +132,8 @@ struct Conversation<'s, 'w> {
     /// Who made the requests that the sandbox has not answered yet, in order. It answers each.
     asked: VecDeque<Option<u64>>,
     next: u64,
+    has_started: bool,
+    awaiting_start: Vec<u64>,
 }
 
 impl Conversation<'_, '_> {
@@ -216,7 +220,13 @@ impl Conversation<'_, '_> {
                     self.answer(number, &event);
                 }
             }
-            Event::Created | Event::Started | Event::Joined { .. } => debug!("sandbox: {event:?}"),
+            Event::Started => {
+                self.has_started = true;
+                for number in std::mem::take(&mut self.awaiting_start) {
+                    self.answer(number, &Event::Started);
+                }
+            }
+            Event::Created | Event::Joined { .. } => debug!("sandbox: {event:?}"),
         }
         None
     }
@@ -238,6 +248,14 @@ impl Conversation<'_, '_> {
         match client.channel.receive_files::<Request>() {
             // The answer is the end of the sandbox.
             Ok((Request::Wait, _)) => {}
+            Ok((Request::AwaitStart, _)) if self.has_started => {
+                self.answer(number, &Event::Started);
+            }
+            Ok((Request::AwaitStart, _)) => {
+                if !self.awaiting_start.contains(&number) {
+                    self.awaiting_start.push(number);
+                }
+            }
             Ok((request, files)) => self.ask(&request, &files, Some(number)),
             Err(error) => {
                 if !matches!(error, ChannelError::Closed) {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::process::ProcessId;
 use crate::{
-    oci::SPEC_VERSION,
+    oci::{SPEC_VERSION, hooks::HostHooks, state},
     sandbox::cgroup::{Cgroup, Resources},
 };
 
@@ -67,6 +67,9 @@ pub(crate) struct Record {
     /// What is asked of that cgroup.
     #[serde(default)]
     pub(crate) resources: Resources,
+    /// What is run on the host at certain moments of its life.
+    #[serde(default)]
+    pub(crate) hooks: HostHooks,
     /// The host process that stands for it and ends as it ends.
     pub(crate) monitor: Option<ProcessId>,
     /// Its sentry.
@@ -90,6 +93,12 @@ impl Record {
     /// Every host process of it.
     pub(crate) fn processes(&self) -> impl Iterator<Item = ProcessId> {
         [self.sentry, self.gofer, self.monitor].into_iter().flatten()
+    }
+
+    /// As a hook finds it on its standard input when the container is this.
+    pub(crate) fn hook_state(&self, status: Status) -> String {
+        let pid = self.monitor.filter(|_| status != Status::Stopped).map(|it| it.pid);
+        state::value(&self.id, status.name(), pid, &self.bundle, &self.annotations).to_string()
     }
 
     /// As `runsc state` and `runsc list --format json` print it.

@@ -6,7 +6,7 @@ use std::{
     io::{self, Write as _},
     os::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
-        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -255,7 +255,13 @@ impl Entry {
         let path = self.path.join(RECORD);
         let temporary = self.path.join("state.json.new");
         let write = || {
-            let mut file = File::create(&temporary)?;
+            // The variables of its hooks are nobody else's to read.
+            let mut file = File::options()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&temporary)?;
             file.write_all(&serde_json::to_vec(record)?)?;
             fs::rename(&temporary, &path)
         };
@@ -292,25 +298,27 @@ impl Entry {
         drop(self.lock);
     }
 
-    /// Ends every process of the container and forgets it.
-    pub(crate) fn destroy(self) -> Result<(), StateError> {
-        if let Some(record) = self.load()? {
-            if let Some(cgroup) = &record.cgroup {
-                cgroup.thaw();
-            }
-            let deadline = Instant::now() + END;
-            for process in record.processes() {
-                end(process, deadline)?;
-            }
+    /// Kills every process of the container.
+    pub(crate) fn kill(&self) -> Result<(), StateError> {
+        let Some(record) = self.load()? else { return Ok(()) };
+        if let Some(cgroup) = &record.cgroup {
+            cgroup.thaw();
         }
-        self.remove()
+        let deadline = Instant::now() + END;
+        record.processes().try_for_each(|process| end(process, deadline))
     }
 
-    /// Removes what is left of the container on the host, and forgets it.
-    pub(crate) fn remove(self) -> Result<(), StateError> {
-        if let Some(cgroup) = self.load()?.and_then(|record| record.cgroup) {
-            cgroup.remove()?;
+    /// Kills every process of the container and removes what else is left of it on the host.
+    pub(crate) fn end(&self) -> Result<(), StateError> {
+        self.kill()?;
+        match self.load()?.and_then(|record| record.cgroup) {
+            Some(cgroup) => Ok(cgroup.remove()?),
+            None => Ok(()),
         }
+    }
+
+    /// Forgets the container.
+    pub(crate) fn remove(self) -> Result<(), StateError> {
         let mut tries = 0;
         loop {
             match fs::remove_dir_all(&self.path) {
@@ -368,7 +376,10 @@ fn address(directory: &File) -> io::Result<UnixAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::{cgroup::Resources, control::Request};
+    use crate::{
+        oci::hooks::HostHooks,
+        sandbox::{cgroup::Resources, control::Request},
+    };
 
     fn record(id: &str) -> Record {
         Record {
@@ -382,6 +393,7 @@ mod tests {
             before_pause: None,
             cgroup: None,
             resources: Resources::default(),
+            hooks: HostHooks::default(),
             monitor: None,
             sentry: None,
             gofer: None,
@@ -426,7 +438,9 @@ mod tests {
         drop(entry);
         assert_eq!(store.read("c1").unwrap().status_now(), Status::Stopped);
         assert!(matches!(store.create("c1"), Err(StateError::Exists)));
-        store.open("c1").unwrap().destroy().unwrap();
+        let entry = store.open("c1").unwrap();
+        entry.end().unwrap();
+        entry.remove().unwrap();
         assert!(matches!(store.read("c1"), Err(StateError::Missing)));
     }
 

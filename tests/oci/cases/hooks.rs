@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Hooks: where each runs, in which order, what it is given, and what its failure does.
-use std::fs;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tests::oci::bed::{Bed, ID};
+use tests::oci::{
+    bed::{Bed, Ended, ID},
+    host,
+};
 
 const ALL: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -220,10 +227,10 @@ pub fn a_hook_out_of_time(bed: &mut Bed) -> Result<()> {
     bed.save()?;
     let bundle = bed.bundle().display().to_string();
     let command = bed.command(&["create", "--bundle", &bundle, ID]);
-    let before = std::time::Instant::now();
+    let before = Instant::now();
     let ended = bed.finish_into_files(command, "out", "err")?;
     bed.is_failure(&ended, 1, "hook")?;
-    ensure!(before.elapsed() < std::time::Duration::from_secs(10));
+    ensure!(before.elapsed() < Duration::from_secs(10));
     bed.fails(&["state", ID], 1, "does not exist").map(drop)
 }
 
@@ -263,5 +270,172 @@ pub fn the_pid_leads_to_the_network_namespace(bed: &mut Bed) -> Result<()> {
         "{seen}"
     );
     ensure!(seen.trim() != fs::read_link("/proc/self/ns/net")?.to_string_lossy(), "the host's");
+    Ok(())
+}
+
+/// Calls `create`, whatever comes of it.
+fn create(bed: &mut Bed) -> Result<Ended> {
+    bed.save()?;
+    let bundle = bed.bundle().display().to_string();
+    let command = bed.command(&["create", "--bundle", &bundle, ID]);
+    bed.finish_into_files(command, "out", "err")
+}
+
+/// The specification wants an absolute path. In the bundle there is such a program.
+pub fn a_relative_path_is_refused(bed: &mut Bed) -> Result<()> {
+    fs::write(bed.bundle().join("hook"), "#!/bin/sh\n")?;
+    fs::set_permissions(bed.bundle().join("hook"), fs::Permissions::from_mode(0o755))?;
+    bed.set("/hooks/prestart", json!([{"path": "hook"}]));
+    let ended = create(bed)?;
+    bed.is_failure(&ended, 1, "absolute")?;
+    bed.fails(&["state", ID], 1, "does not exist").map(drop)
+}
+
+pub fn a_hook_that_is_not_executable(bed: &mut Bed) -> Result<()> {
+    let at = bed.path("hook");
+    fs::write(&at, "#!/bin/sh\n")?;
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o644))?;
+    bed.set("/hooks/createRuntime", json!([{"path": at.display().to_string()}]));
+    let ended = create(bed)?;
+    bed.is_failure(&ended, 1, "permission denied")?;
+    bed.fails(&["state", ID], 1, "does not exist").map(drop)
+}
+
+/// A script is found by its first line, as anywhere.
+pub fn a_hook_may_be_a_script(bed: &mut Bed) -> Result<()> {
+    let (at, ran) = (bed.path("hook"), bed.path("ran"));
+    fs::write(&at, format!("#!/bin/sh\necho \"$0 $1\" >{}\n", ran.display()))?;
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o755))?;
+    let at = at.display().to_string();
+    bed.set("/hooks/prestart", json!([{"path": at, "args": ["name", "argument"]}]));
+    bed.create()?;
+    ensure!(fs::read_to_string(&ran)? == format!("{at} argument\n"));
+    Ok(())
+}
+
+pub fn a_hook_that_writes_a_lot(bed: &mut Bed) -> Result<()> {
+    let line = "cat >/dev/null; yes | head -c 4000000; yes | head -c 4000000 >&2";
+    for name in ["prestart", "createContainer", "poststart", "poststop"] {
+        bed.set(&format!("/hooks/{name}"), json!([hook(line)]));
+    }
+    bed.stopped()?;
+    bed.ok(&["delete", ID]).map(drop)
+}
+
+/// What a hook leaves running, with its streams, is not waited for.
+pub fn a_hook_that_leaves_a_child(bed: &mut Bed) -> Result<()> {
+    bed.set("/hooks/prestart", json!([hook("cat >/dev/null; sleep 6 & :")]));
+    let before = Instant::now();
+    bed.create()?;
+    ensure!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+    let sleeps = || host::descendants().values().any(|line| line.starts_with("sleep 6"));
+    bed.until(|| !sleeps(), || "the child of the hook does not end".into())
+}
+
+/// The time of a hook is up for what it has started, too.
+pub fn a_hook_out_of_time_with_children(bed: &mut Bed) -> Result<()> {
+    let mut value = hook("cat >/dev/null; sleep 15; :");
+    value["timeout"] = json!(1);
+    bed.set("/hooks/createContainer", json!([value]));
+    let before = Instant::now();
+    let ended = create(bed)?;
+    bed.is_failure(&ended, 1, "hook ran past specified timeout of 1.0s")?;
+    ensure!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
+    bed.nothing_is_left()
+}
+
+pub fn a_run_has_them_all(bed: &mut Bed) -> Result<()> {
+    let at = bed.path("order").display().to_string();
+    for name in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        let line = format!("cat >/dev/null; echo {name} >>{at}");
+        bed.set(&format!("/hooks/{name}"), json!([hook(&line)]));
+    }
+    bed.shell("echo ran; exit 7");
+    bed.run()?.is(7, "ran\n")?;
+    let order = fs::read_to_string(&at)?;
+    let order: Vec<_> = order.split_whitespace().collect();
+    ensure!(
+        order == ["prestart", "createRuntime", "createContainer", "poststart", "poststop"],
+        "{order:?}"
+    );
+    bed.fails(&["state", ID], 1, "does not exist").map(drop)
+}
+
+pub fn an_exec_has_none(bed: &mut Bed) -> Result<()> {
+    let at = bed.path("count").display().to_string();
+    for name in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        bed.set(&format!("/hooks/{name}"), json!([hook(&format!("cat >/dev/null; echo >>{at}"))]));
+    }
+    bed.started()?;
+    let before = fs::read_to_string(&at)?.len();
+    ensure!(before == 4, "{before} hooks have run before exec");
+    bed.ok(&["exec", ID, "echo", "more"])?.is(0, "more\n")?;
+    ensure!(fs::read_to_string(&at)?.len() == before);
+    Ok(())
+}
+
+pub fn poststop_runs_at_a_forced_delete(bed: &mut Bed) -> Result<()> {
+    let at = bed.path("state");
+    let line = format!("cat >{}", at.display());
+    bed.set("/hooks/poststop", json!([hook(&line)]));
+    for is_started in [false, true] {
+        bed.create()?;
+        if is_started {
+            bed.ok(&["start", ID])?;
+        }
+        bed.ok(&["delete", "--force", ID])?;
+        let state: Value = serde_json::from_str(&fs::read_to_string(&at)?)?;
+        ensure!(state["status"] == "stopped" && state["id"] == ID, "{state}");
+        fs::remove_file(&at)?;
+    }
+    // Of what is not there there is nothing to tell.
+    bed.ok(&["delete", "--force", ID])?;
+    ensure!(!at.exists());
+    Ok(())
+}
+
+/// So says the specification.
+pub fn a_failing_poststop_does_not_keep_the_next_from_running(bed: &mut Bed) -> Result<()> {
+    let at = bed.path("next").display().to_string();
+    let next = hook(&format!("cat >/dev/null; echo >{at}"));
+    bed.set("/hooks/poststop", json!([hook("cat >/dev/null; exit 3"), {"path": "/no/such"}, next]));
+    bed.stopped()?;
+    ensure!(bed.call(&["delete", ID])?.code == 0);
+    ensure!(bed.path("next").exists(), "the last has not run");
+    bed.fails(&["state", ID], 1, "does not exist").map(drop)
+}
+
+/// What `createContainer` mounts is in the container and nowhere else.
+pub fn create_container_can_mount_in_the_root(bed: &mut Bed) -> Result<()> {
+    let at = bed.rootfs().join("tmp").display().to_string();
+    let line = format!("cat >/dev/null; mount -t tmpfs none {at} && echo from a hook >{at}/seen");
+    bed.set("/hooks/createContainer", json!([hook(&line)]));
+    bed.prints("cat /tmp/seen", "from a hook\n")?;
+    ensure!(!bed.rootfs().join("tmp/seen").exists(), "the host sees it");
+    Ok(())
+}
+
+/// So can who enters the mount namespace of the process that the state names, as drivers' hooks do.
+pub fn whoever_enters_the_mount_namespace_can_mount_in_the_root(bed: &mut Bed) -> Result<()> {
+    let at = bed.rootfs().join("tmp").display().to_string();
+    let line = format!(
+        "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); export PATH=/usr/bin:/bin:/usr/sbin; \
+         nsenter --mount=/proc/$pid/ns/mnt sh -c 'mount -t tmpfs none {at} && echo here >{at}/seen'"
+    );
+    bed.set("/hooks/createRuntime", json!([hook(&line)]));
+    bed.prints("cat /tmp/seen", "here\n")?;
+    ensure!(!bed.rootfs().join("tmp/seen").exists(), "the host sees it");
+    Ok(())
+}
+
+pub fn the_pid_is_in_the_containers_cgroup(bed: &mut Bed) -> Result<()> {
+    let at = bed.path("cgroup").display().to_string();
+    let line = format!(
+        "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); grep memory /proc/$pid/cgroup >{at}"
+    );
+    bed.set("/hooks/createRuntime", json!([hook(&line)]));
+    bed.create()?;
+    let seen = fs::read_to_string(&at)?;
+    ensure!(seen.trim().ends_with(&bed.cgroup), "{seen}");
     Ok(())
 }

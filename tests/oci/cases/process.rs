@@ -180,6 +180,20 @@ pub fn oom_score(bed: &mut Bed) -> Result<()> {
     bed.prints("cat /proc/self/oom_score_adj", "100\n")
 }
 
+/// The host's killer judges by it whatever stands for the container.
+pub fn oom_score_on_the_host(bed: &mut Bed) -> Result<()> {
+    bed.set("/process/oomScoreAdj", json!(100));
+    let pid = bed.started()?;
+    let score = |pid: i32| -> Result<i32> {
+        Ok(std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj"))?.trim().parse()?)
+    };
+    ensure!(score(pid)? == 100, "{}", score(pid)?);
+    for (pid, line) in tests::oci::host::descendants() {
+        ensure!(score(pid)? >= 100, "{pid} {line}: {}", score(pid)?);
+    }
+    Ok(())
+}
+
 pub fn a_read_only_root(bed: &mut Bed) -> Result<()> {
     bed.set("/root/readonly", json!(true));
     bed.shell("touch /tmp/f; echo $?; echo x >/dev/null && echo fine");

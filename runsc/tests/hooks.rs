@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Hooks on the host when the command that runs them is killed, or asked to end.
+
+mod support;
+
+use std::{
+    fs,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::{
+        prctl,
+        signal::{Signal, kill},
+    },
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+use support::{Bundle, await_that, processes::is_gone};
+
+/// A bundle with a hook that notes its number and then hangs, until there is a file `go`; and one that notes
+/// the end of the container.
+fn bundle(name: &str, hangs: &str) -> Bundle {
+    let bundle = Bundle::new("sleep 1000", |_| ());
+    let path = bundle.path().join("config.json");
+    let mut spec: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let at = bundle.path().display();
+    let hook = |line: String| {
+        let env = ["PATH=/usr/bin:/bin"];
+        json!({"path": "/bin/sh", "args": ["sh", "-c", line], "env": env})
+    };
+    let hanging = hook(format!("echo $$ >>{at}/hook; test -e {at}/go || {hangs}"));
+    let noting = hook(format!("echo ended >>{at}/poststop"));
+    spec["hooks"] = json!({"poststop": [noting]});
+    match &mut spec["hooks"][name] {
+        Value::Array(list) => list.insert(0, hanging),
+        none => *none = json!([hanging]),
+    }
+    fs::write(path, serde_json::to_vec(&spec).unwrap()).unwrap();
+    bundle
+}
+
+/// Starts a command and waits for its hook, whose number it returns.
+fn until_hook(bundle: &Bundle, args: &[&str]) -> (Child, i32) {
+    let mut command = bundle.command(args);
+    let errors = fs::File::create(bundle.path().join("errors")).unwrap();
+    let child = command.stdout(Stdio::null()).stderr(errors).spawn().unwrap();
+    let text = || fs::read_to_string(bundle.path().join("hook")).unwrap_or_default();
+    await_that("a hook", || text().ends_with('\n'));
+    (child, text().lines().last().unwrap().parse().unwrap())
+}
+
+fn has_ended(bundle: &Bundle) -> bool {
+    fs::read_to_string(bundle.path().join("poststop")).is_ok_and(|text| text == "ended\n")
+}
+
+#[test]
+fn a_hook_ends_with_the_create_that_is_killed() {
+    prctl::set_child_subreaper(true).unwrap();
+    for name in ["prestart", "createRuntime", "createContainer"] {
+        let bundle = bundle(name, "exec sleep 1000");
+        let (mut create, hook) = until_hook(&bundle, &["create", "c1"]);
+        assert_eq!(bundle.status(), "creating", "{name}");
+        create.kill().unwrap();
+        create.wait().unwrap();
+        await_that("the hook's end", || is_gone(hook));
+        await_that("the monitor's end", || bundle.status() == "stopped");
+        assert!(!has_ended(&bundle), "{name}");
+        bundle.succeeds(&["delete", "--force", "c1"]);
+        assert!(has_ended(&bundle), "{name}: poststop has not run");
+        bundle.fails(&["state", "c1"], 1, "container does not exist");
+    }
+}
+
+#[test]
+fn a_delete_that_is_killed_is_repeated_with_its_hooks() {
+    let bundle = bundle("poststop", "exec sleep 1000");
+    bundle.start();
+    let (mut delete, hook) = until_hook(&bundle, &["delete", "--force", "c1"]);
+    assert_eq!(bundle.status(), "stopped");
+    delete.kill().unwrap();
+    delete.wait().unwrap();
+    await_that("the hook's end", || is_gone(hook));
+    assert!(!has_ended(&bundle));
+    fs::write(bundle.path().join("go"), "").unwrap();
+    bundle.succeeds(&["delete", "c1"]);
+    assert!(has_ended(&bundle));
+    assert_eq!(fs::read_to_string(bundle.path().join("hook")).unwrap().lines().count(), 2);
+    bundle.fails(&["state", "c1"], 1, "container does not exist");
+}
+
+/// What the hook has started ends too.
+#[test]
+fn a_run_that_is_asked_to_end_ends_its_hook_and_undoes_what_it_did() {
+    for name in ["prestart", "createRuntime", "poststart"] {
+        let bundle = bundle(name, "sleep 987654; :");
+        let (mut run, hook) = until_hook(&bundle, &["run", "c1"]);
+        let from = Instant::now();
+        kill(Pid::from_raw(run.id().cast_signed()), Signal::SIGTERM).unwrap();
+        assert_eq!(run.wait().unwrap().code(), Some(1), "{name}");
+        assert!(from.elapsed() < Duration::from_secs(5), "{name}: {:?}", from.elapsed());
+        let errors = fs::read_to_string(bundle.path().join("errors")).unwrap();
+        let says = "error running hook #0: hook was ended by our SIGTERM";
+        assert!(errors.contains(says), "{name}: {errors}");
+        assert!(is_gone(hook) && has_ended(&bundle), "{name}");
+        bundle.fails(&["state", "c1"], 1, "container does not exist");
+    }
+}
+
+/// A hook of `start` that hangs keeps nobody from deleting the container.
+#[test]
+fn a_poststart_that_hangs_holds_no_lock() {
+    let bundle = bundle("poststart", "exec sleep 1000");
+    let create = bundle.command(&["create", "c1"]).stdout(Stdio::null()).status().unwrap();
+    assert!(create.success());
+    let (mut start, _) = until_hook(&bundle, &["start", "c1"]);
+    assert_eq!(bundle.status(), "running");
+    bundle.succeeds(&["delete", "--force", "c1"]);
+    assert!(has_ended(&bundle));
+    start.kill().unwrap();
+    start.wait().unwrap();
+}
