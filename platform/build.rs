@@ -22,7 +22,7 @@ const SYMBOLS: &[&str] = &[
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let dir = PathBuf::from("src/systrap/stub");
-    for file in ["blob.rs", "x86_64.rs", "stub.ld", "../shared.rs"] {
+    for file in ["blob.rs", "futex.rs", "x86_64.rs", "stub.ld", "../shared.rs"] {
         println!("cargo::rerun-if-changed={}", dir.join(file).display());
     }
     println!("cargo::rerun-if-changed=build.rs");

@@ -20,6 +20,8 @@ pub(crate) struct Bell {
     tid: AtomicI32,
     running: AtomicBool,
     rung: AtomicBool,
+    /// Whoever waits for the thread sleeps for long, since it sleeps itself.
+    dozes: AtomicBool,
 }
 
 impl Bell {
@@ -39,14 +41,26 @@ impl Bell {
         self.signal(0).is_ok().then(|| self.tid())
     }
 
-    /// Makes the current or the next run end.
-    pub(crate) fn ring(&self) {
+    /// Makes the current or the next run end. Whether there is a current one.
+    pub(crate) fn ring(&self) -> bool {
         self.rung.store(true, Ordering::SeqCst);
-        if self.running.load(Ordering::SeqCst)
-            && let Err(error) = self.signal(INTERRUPT)
-        {
+        let runs = self.running.load(Ordering::SeqCst);
+        if runs && let Err(error) = self.signal(INTERRUPT) {
             tracing::debug!(%error, "a stub thread cannot be interrupted");
         }
+        runs
+    }
+
+    /// Says whether whoever waits for the thread is about to sleep for long: `false` when it must not, for
+    /// the bell was rung.
+    pub(crate) fn doze(&self, dozes: bool) -> bool {
+        self.dozes.store(dozes, Ordering::SeqCst);
+        dozes && !self.rung.load(Ordering::SeqCst)
+    }
+
+    /// Whether [`Bell::doze`] stands.
+    pub(crate) fn is_dozing(&self) -> bool {
+        self.dozes.load(Ordering::SeqCst)
     }
 
     /// Sends the signal again, if the bell was rung and nobody came.

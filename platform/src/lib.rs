@@ -164,6 +164,14 @@ pub trait AddressSpace: Send + Sync + fmt::Debug {
     /// what the guest could.
     fn poke(&self, addr: UserAddr, from: &[u8]) -> usize;
 
+    /// Has wake-ups of private futexes come as calls, also where the stub could answer them, until
+    /// [`AddressSpace::release_wakes`] was called as often: for the caller has waiters of its own. Who looks
+    /// at the word after this misses no wake-up by whoever changed it before.
+    fn hold_wakes(&self) {}
+
+    /// See [`AddressSpace::hold_wakes`].
+    fn release_wakes(&self) {}
+
     /// Kills the stub process. Contexts in it report [`Exit::Died`]. Idempotent.
     fn kill(&self);
 
@@ -189,6 +197,36 @@ pub trait Context: Send + fmt::Debug {
 
     /// The part that another thread may own.
     fn interrupter(&self) -> Interrupter;
+
+    /// Whether private futexes are the host's own on the stub's memory: then their waiters are there, and
+    /// others than the caller's own wait there too.
+    fn has_own_futexes(&self) -> bool {
+        false
+    }
+
+    /// Whether the stub may answer calls about private futexes itself from the next switch on, unseen.
+    fn answer_futexes(&mut self, may: bool) {
+        let _ = may;
+    }
+
+    /// After [`Exit::Syscall`]: says, once, that the call is a wait for a private futex that the stub had
+    /// begun and that [`Interrupter::interrupt`] ended.
+    fn take_cut(&mut self) -> Option<CutWait> {
+        None
+    }
+
+    /// Makes a call about private futexes in the stub. Where [`Context::has_own_futexes`] says no, nobody
+    /// waits for such.
+    fn futex(&mut self, call: &FutexCall) -> Result<u32, HostCallError> {
+        let _ = call;
+        Ok(0)
+    }
+
+    /// How much of the last switch, which took `ns` nanoseconds, the guest waited in futexes.
+    fn waited(&self, ns: u64) -> u64 {
+        let _ = ns;
+        0
+    }
 
     /// The address space this thread runs in.
     fn space(&self) -> &Arc<dyn AddressSpace>;
@@ -303,9 +341,55 @@ pub struct Fault {
     pub error_code: u64,
 }
 
+/// A wait for a private futex that was cut short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutWait {
+    /// The same call goes on with it: it had no end, or one that is a point in time.
+    Again,
+    /// It was to end after some time, which is over at this many nanoseconds of the monotonic clock.
+    Until(u64),
+}
+
+/// futex(2) without a wait, on private words, in the man page's words.
+#[derive(Debug, Clone, Copy)]
+pub struct FutexCall {
+    /// The word.
+    pub addr: UserAddr,
+    /// `FUTEX_WAKE_BITSET`, `FUTEX_REQUEUE`, `FUTEX_CMP_REQUEUE` or `FUTEX_WAKE_OP`.
+    pub operation: i32,
+    /// `val`.
+    pub value: i32,
+    /// `val2`.
+    pub value2: i32,
+    /// The second word.
+    pub addr2: UserAddr,
+    /// `val3`.
+    pub value3: u32,
+}
+
+/// What another thread may do with a context.
+pub(crate) trait Remote: Send + Sync {
+    fn interrupt(&self);
+
+    fn is_waiting(&self) -> bool {
+        false
+    }
+
+    fn waited(&self, ns: u64) -> u64 {
+        let _ = ns;
+        0
+    }
+}
+
+impl<F: Fn() + Send + Sync> Remote for F {
+    fn interrupt(&self) {
+        self();
+    }
+}
+
 /// Makes one [`Context::switch`] return early. Cheap to clone; outlives the context harmlessly.
 #[derive(Clone)]
-pub struct Interrupter(Arc<dyn Fn() + Send + Sync>);
+pub struct Interrupter(Arc<dyn Remote>);
 
 impl Interrupter {
     /// An interrupter that does `action`.
@@ -313,9 +397,24 @@ impl Interrupter {
         Interrupter(Arc::new(action))
     }
 
-    /// Makes the current or the next switch return [`Exit::Interrupted`] soon. Never blocks.
+    pub(crate) fn of(remote: impl Remote + 'static) -> Interrupter {
+        Interrupter(Arc::new(remote))
+    }
+
+    /// Makes the current or the next switch return [`Exit::Interrupted`] soon; out of a wait for a private
+    /// futex with [`Exit::Syscall`] and [`Context::take_cut`]. Never blocks.
     pub fn interrupt(&self) {
-        (self.0)();
+        self.0.interrupt();
+    }
+
+    /// Whether the guest waits for a private futex in a switch that goes on.
+    pub fn is_waiting(&self) -> bool {
+        self.0.is_waiting()
+    }
+
+    /// As [`Context::waited`] for a switch that goes on and has taken `ns` nanoseconds so far.
+    pub fn waited(&self, ns: u64) -> u64 {
+        self.0.waited(ns)
     }
 }
 

@@ -16,8 +16,8 @@ use abi::{
     time::{CLOCK_MONOTONIC, CLOCK_REALTIME, ClockId, Timespec},
 };
 use sentry::{
-    futex::{Key, RequeueRequest, Sharing, WakeOp, Word, pi::Locker, wait::Awaited},
-    kernel::{Kernel, OrRestart, Restart, SysResult},
+    futex::{CutWait, Key, RequeueRequest, Sharing, Word, pi::Locker, wait::Awaited},
+    kernel::{Kernel, OrRestart, Restart, Stop, SysResult},
     mm::Protection,
     task::Current,
     time::{Clock, instant_after, nanos_of},
@@ -41,6 +41,9 @@ pub fn futex(
     val3: u32,
 ) -> SysResult<u64> {
     let command = op & FUTEX_CMD_MASK;
+    if let Some(cut) = cx.context().take_cut() {
+        return go_on(cx, cut, uaddr.addr(), val, timeout);
+    }
     let sharing = if op & FUTEX_PRIVATE_FLAG != 0 { Sharing::Private } else { Sharing::Shared };
     let is_realtime = op & FUTEX_CLOCK_REALTIME != 0;
     let deadline = read_deadline(cx, command, is_realtime, UserIn::new(UserAddr(timeout)))?;
@@ -69,14 +72,13 @@ pub fn futex(
                 requeue: count2,
                 expected,
             };
-            Ok(table.requeue(&mut Word { context: cx.context(), addr }, &request)?)
+            Ok(table.requeue(&mut Word { context: cx.context(), addr }, addr2, &request)?)
         }
         FUTEX_WAKE_OP => {
             let first = Key::of(cx.mm(), addr, sharing, READ)?;
             let second = Key::of(cx.mm(), addr2, sharing, READ_WRITE)?;
-            let operation = WakeOp::decode(val3)?;
             let mut word = Word { context: cx.context(), addr: addr2 };
-            Ok(table.wake_op(&mut word, &first, count, &second, count2, operation)?)
+            Ok(table.wake_op(&mut word, (&first, addr), count, &second, count2, val3)?)
         }
         FUTEX_LOCK_PI | FUTEX_LOCK_PI2 => lock_pi(cx, &kernel, addr, sharing, deadline),
         FUTEX_TRYLOCK_PI => {
@@ -163,7 +165,8 @@ fn wait(
     let key = Key::of(cx.mm(), addr, sharing, READ)?;
     let (kernel, sleeper) = (Arc::clone(cx.kernel()), Arc::clone(cx.sleeper()));
     let awaited = Awaited { key, addr, value };
-    let result = kernel.futexes().wait(cx.context(), &sleeper, awaited, bitset, deadline);
+    let result =
+        cx.sleeping(|cx| kernel.futexes().wait(cx.context(), &sleeper, awaited, bitset, deadline));
     if result == Err(Cut::Interrupted) && deadline.is_some() {
         // The time goes on: what is left of it is waited for if no handler runs.
         cx.set_restart_block(move |cx| {
@@ -174,12 +177,42 @@ fn wait(
     result.or_restart(Restart::IfSaRestart)
 }
 
-fn wake(cx: &Current, addr: UserAddr, sharing: Sharing, count: i32, bitset: u32) -> SysResult<u64> {
+/// A wait that the stub had begun and that was cut short: by a signal, or for nothing the guest can see.
+fn go_on(
+    cx: &mut Current,
+    cut: CutWait,
+    addr: UserAddr,
+    value: u32,
+    timeout: u64,
+) -> SysResult<u64> {
+    match cut {
+        CutWait::Again if timeout == 0 => Err(Stop::Restart(Restart::IfSaRestart)),
+        // The same point in time, so the same call will do.
+        CutWait::Again => Err(Stop::Restart(Restart::IfNoHandler)),
+        CutWait::Until(nanos) => {
+            let deadline = Some(Clock::Monotonic.instant_at(nanos));
+            cx.set_restart_block(move |cx| {
+                wait(cx, addr, Sharing::Private, value, FUTEX_BITSET_MATCH_ANY, deadline)
+                    .map(|()| 0)
+            });
+            Err(Stop::Restart(Restart::WithBlock))
+        }
+    }
+}
+
+fn wake(
+    cx: &mut Current,
+    addr: UserAddr,
+    sharing: Sharing,
+    count: i32,
+    bitset: u32,
+) -> SysResult<u64> {
     if bitset == 0 {
         return Err(Errno::EINVAL.into());
     }
     let key = Key::of(cx.mm(), addr, sharing, READ)?;
-    Ok(cx.kernel().futexes().wake(&key, count, bitset)?)
+    let kernel = Arc::clone(cx.kernel());
+    Ok(kernel.futexes().wake_all_kinds(cx.context(), (&key, addr), count, bitset)?)
 }
 
 fn lock_pi(
@@ -282,9 +315,7 @@ pub fn futex_waitv(
         awaited.push(Awaited { key: Key::of(cx.mm(), addr, sharing, READ)?, addr, value });
     }
     let (kernel, sleeper) = (Arc::clone(cx.kernel()), Arc::clone(cx.sleeper()));
-    kernel
-        .futexes()
-        .wait_any(cx.context(), &sleeper, &awaited, deadline)
+    cx.sleeping(|cx| kernel.futexes().wait_any(cx.context(), &sleeper, &awaited, deadline))
         .or_restart(Restart::IfSaRestart)
 }
 
@@ -346,5 +377,5 @@ pub fn futex_requeue(
     };
     let kernel = Arc::clone(cx.kernel());
     let mut word = Word { context: cx.context(), addr: from };
-    Ok(kernel.futexes().requeue(&mut word, &request)?)
+    Ok(kernel.futexes().requeue(&mut word, to, &request)?)
 }

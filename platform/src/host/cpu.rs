@@ -3,7 +3,7 @@
 
 use crate::{
     sys,
-    systrap::shared::{FEATURE_FSGSBASE, FEATURE_RDPID},
+    systrap::shared::{FEATURE_FSGSBASE, FEATURE_FUTEX, FEATURE_RDPID},
 };
 
 /// `AT_HWCAP2`: user code may use `rdfsbase` and its kin.
@@ -19,6 +19,13 @@ pub(crate) fn features() -> u32 {
     }
     if std::arch::x86_64::__cpuid_count(7, 0).ecx & 1 << 22 != 0 {
         features |= FEATURE_RDPID;
+    }
+    if sys::has_futex_waitv() {
+        features |= FEATURE_FUTEX;
+    } else {
+        tracing::info!(
+            "the host has no futex_waitv(2): each wait of a guest's costs two calls more"
+        );
     }
     features
 }

@@ -16,6 +16,10 @@
 //! back). That pays only as long as both are quick; when they are not, for whatever reason (the guest
 //! computes, the call blocks, another process wants the CPU), they come together again, and the next
 //! try waits twice as long. While the sentry's thread sleeps in a call, its stub does not look.
+//!
+//! A guest that makes no call for a millisecond, because it computes or waits in a futex, needs no sentry
+//! nearby: its stub is let go, and the host's scheduler puts it where it would put the host's own
+//! program, until its next call.
 
 use std::{
     cell::Cell,
@@ -44,8 +48,8 @@ const CREDIT: u32 = 16;
 const SLOW: u32 = 3;
 /// Runs in a row in which a pair puts up with another one on its CPU.
 const SHARING: u32 = 16;
-/// How long it does so in one run.
-const SHARING_TIME: Duration = Duration::from_millis(1);
+/// How long a run lasts before the stub is let go.
+const PATIENCE_TIME: Duration = Duration::from_millis(1);
 
 /// The CPUs that this process may use, with the pairs that are busy on each.
 #[derive(Debug)]
@@ -54,6 +58,15 @@ struct Cpus {
     busy: Vec<AtomicU32>,
     /// How many pairs are apart.
     apart: AtomicU32,
+    /// How many stubs run guest code where the host's scheduler puts them.
+    loose: AtomicU32,
+}
+
+/// Where a pair counts as busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    At(usize),
+    Loose,
 }
 
 fn cpus() -> &'static Cpus {
@@ -61,7 +74,7 @@ fn cpus() -> &'static Cpus {
     CPUS.get_or_init(|| {
         let numbers = sys::affinity();
         let busy = numbers.iter().map(|_| AtomicU32::new(0)).collect();
-        Cpus { numbers, busy, apart: AtomicU32::new(0) }
+        Cpus { numbers, busy, apart: AtomicU32::new(0), loose: AtomicU32::new(0) }
     })
 }
 
@@ -69,7 +82,7 @@ thread_local! {
     /// The index of the CPU that the calling thread is tied to.
     static TIED: Cell<Option<usize>> = const { Cell::new(None) };
     /// Where the calling thread's pair counts as busy.
-    static COUNTED: Cell<Option<usize>> = const { Cell::new(None) };
+    static COUNTED: Cell<Option<Counted>> = const { Cell::new(None) };
     /// While the calling thread's pair is apart: makes its stub sleep instead of looking.
     static CALM: Cell<Option<Calm>> = const { Cell::new(None) };
 }
@@ -89,7 +102,8 @@ impl Cpus {
     /// Whether there are CPUs for all that is busy, for those that are apart, and for so many more.
     fn has_room(&self, more: u32) -> bool {
         let busy: u32 = (0..self.numbers.len()).map(|index| self.count(index)).sum();
-        let wanted = busy + self.apart.load(Ordering::Relaxed) + more;
+        let elsewhere = self.apart.load(Ordering::Relaxed) + self.loose.load(Ordering::Relaxed);
+        let wanted = busy + elsewhere + more;
         usize::try_from(wanted).is_ok_and(|wanted| wanted <= self.numbers.len())
     }
 
@@ -99,14 +113,21 @@ impl Cpus {
         self.count(at) > self.count(self.least()) + 1
     }
 
-    fn add(&self, index: Option<usize>) {
-        if let Some(busy) = index.and_then(|index| self.busy.get(index)) {
+    fn counter(&self, counted: Option<Counted>) -> Option<&AtomicU32> {
+        match counted? {
+            Counted::At(index) => self.busy.get(index),
+            Counted::Loose => Some(&self.loose),
+        }
+    }
+
+    fn add(&self, counted: Option<Counted>) {
+        if let Some(busy) = self.counter(counted) {
             busy.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn subtract(&self, index: Option<usize>) {
-        if let Some(busy) = index.and_then(|index| self.busy.get(index)) {
+    fn subtract(&self, counted: Option<Counted>) {
+        if let Some(busy) = self.counter(counted) {
             busy.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -140,6 +161,14 @@ pub fn asleep<T>(sleep: impl FnOnce() -> T) -> T {
     let result = sleep();
     cpus().add(counted);
     result
+}
+
+/// Has the calling thread's pair count there, and nowhere else.
+fn count(counted: Option<Counted>) {
+    if COUNTED.get() != counted {
+        cpus().subtract(COUNTED.replace(counted));
+        cpus().add(counted);
+    }
 }
 
 fn tie_self(at: usize) -> bool {
@@ -197,10 +226,11 @@ impl Place {
     }
 
     /// Before the guest runs: settles where both threads run, and counts the pair there. Returns how
-    /// often each shall look before it sleeps. `can_look`: both share a word to look at; then it gives what
-    /// keeps the stub from looking.
+    /// often each shall look before it sleeps. `last_cpu`: where the stub says that it last ran. `can_look`:
+    /// both share a word to look at; then it gives what keeps the stub from looking.
     pub(crate) fn enter(
         &mut self,
+        last_cpu: u32,
         stub: impl Fn() -> Option<i32>,
         can_look: Option<&dyn Fn() -> Calm>,
     ) -> u32 {
@@ -226,8 +256,11 @@ impl Place {
         if self.apart.is_some() {
             return LOOKS;
         }
-        let mut at = self.at.or(TIED.get()).unwrap_or_else(|| cpus.least());
-        let is_crowded = if COUNTED.get() == Some(at) {
+        let came_from = (self.at.is_some() && self.stub_at.is_none())
+            .then(|| cpus.numbers.iter().position(|cpu| u32::try_from(*cpu) == Ok(last_cpu)))
+            .flatten();
+        let mut at = came_from.or(self.at).or(TIED.get()).unwrap_or_else(|| cpus.least());
+        let is_crowded = if COUNTED.get() == Some(Counted::At(at)) {
             cpus.is_crowded(at)
         } else {
             cpus.count(at) > cpus.count(cpus.least())
@@ -242,17 +275,29 @@ impl Place {
         0
     }
 
-    /// How long to wait for the guest before [`Place::reconsider`], if it should be.
-    pub(crate) fn sharing_time(&self) -> Option<Duration> {
-        (self.shared_in_row > 0).then_some(SHARING_TIME)
+    /// How long to wait for the guest before [`Place::let_go`], if the stub is tied.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        (!self.is_free).then_some(PATIENCE_TIME)
     }
 
-    /// The guest has been running for long: moves the pair if it still is not alone and might be.
-    pub(crate) fn reconsider(&mut self, stub: impl Fn() -> Option<i32>) {
-        if self.at.is_some_and(|at| !self.is_free && cpus().is_crowded(at)) {
-            self.shared_in_row = 0;
-            self.settle(cpus().least(), &stub);
+    /// The guest has been running for long: its stub may run anywhere. `waits`: it waits in a futex.
+    pub(crate) fn let_go(&mut self, waits: bool, stub: impl Fn() -> Option<i32>) {
+        if self.is_free || self.at.is_none() {
+            return;
         }
+        self.shared_in_row = 0;
+        if self.apart.is_some() {
+            self.come_together();
+        }
+        if self.stub_at.is_some() {
+            if !stub().is_some_and(|tid| sys::tie(tid, &cpus().numbers)) {
+                self.leave_for_good();
+                run_anywhere();
+                return;
+            }
+            self.stub_at = None;
+        }
+        count((!waits).then_some(Counted::Loose));
     }
 
     /// After the guest ran.
@@ -303,7 +348,7 @@ impl Place {
             CALM.take();
         }
         if self.at.take().is_some() {
-            cpus().subtract(COUNTED.take());
+            count(None);
         }
         self.is_free = true;
     }
@@ -324,10 +369,7 @@ impl Place {
             return;
         }
         self.at = Some(at);
-        if COUNTED.get() != Some(at) {
-            cpus().subtract(COUNTED.replace(Some(at)));
-            cpus().add(Some(at));
-        }
+        count(Some(Counted::At(at)));
     }
 
     /// The stub stays, this thread goes to another CPU.
@@ -372,6 +414,7 @@ mod tests {
             numbers: (0..busy.len()).collect(),
             busy: busy.iter().map(|count| AtomicU32::new(*count)).collect(),
             apart: AtomicU32::new(apart),
+            loose: AtomicU32::new(0),
         }
     }
 

@@ -68,6 +68,14 @@ pub(crate) mod field {
         COPY_ADDR: u64 = copy_addr;
         COPY_LEN: u64 = copy_len;
         COPY_LEFT: u64 = copy_left;
+        CPU: u32 = cpu;
+        FUTEX_END: u64 = futex_end;
+        HELD: u32 = held;
+        WAITING: u32 = waiting;
+        CUT: u32 = cut;
+        WAITING_SINCE: u64 = waiting_since;
+        WAITED: u64 = waited;
+        DEADLINE: [u64; 2] = deadline;
     }
 }
 
@@ -100,6 +108,13 @@ impl Channel {
     pub(crate) fn turn(&self) -> &AtomicU32 {
         // SAFETY: the word is aligned, mapped as long as `self`, and only accessed atomically.
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset_of!(Control, turn)).cast()) }
+    }
+
+    /// The futex word that ends the stub's wait in a futex.
+    pub(crate) fn interrupt_word(&self) -> &AtomicU32 {
+        let offset = offset_of!(Control, interrupt);
+        // SAFETY: the word is aligned, mapped as long as `self`, and only accessed atomically.
+        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
     }
 
     /// Reads a field, once.

@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 
 use abi::{Errno, PAGE_SIZE, UserRange};
 
-use crate::{Backing, Error, HostCallError, MapOptions, Protection};
+use crate::{Backing, Error, FutexCall, HostCallError, MapOptions, Protection};
 
 /// Makes host calls in the stub's address space.
 pub(crate) trait Caller {
@@ -166,6 +166,28 @@ pub(crate) fn membarrier(
     let result = caller.call(libc::SYS_membarrier, args)?;
     done(result.min(0))?;
     Ok(i32::try_from(result).unwrap_or(i32::MAX))
+}
+
+/// futex(2) on private words: wakes, moves, changes; never waits.
+pub(crate) fn futex(caller: &mut impl Caller, call: &FutexCall) -> Result<u32, HostCallError> {
+    let FutexCall { addr, operation, value, value2, addr2, value3 } = *call;
+    let is_known = matches!(
+        operation,
+        libc::FUTEX_WAKE_BITSET
+            | libc::FUTEX_REQUEUE
+            | libc::FUTEX_CMP_REQUEUE
+            | libc::FUTEX_WAKE_OP
+    );
+    let user = caller.user_range();
+    if !is_known || addr >= user.end || addr2 >= user.end {
+        return Err(HostCallError::Refused(Errno::EFAULT));
+    }
+    let operation = word(operation | libc::FUTEX_PRIVATE_FLAG);
+    let (value, value2) = (word(value), word(value2));
+    let args = [addr.raw(), operation, value, value2, addr2.raw(), u64::from(value3)];
+    let result = caller.call(libc::SYS_futex, args)?;
+    done(result.min(0))?;
+    Ok(u32::try_from(result).unwrap_or(u32::MAX))
 }
 
 fn check(caller: &impl Caller, range: UserRange) -> Result<(), HostCallError> {

@@ -273,7 +273,7 @@ impl PtraceContext {
             self.bell.take();
             return Ok(Exit::Interrupted);
         }
-        self.place.enter(|| self.bell.checked_tid(), None);
+        self.place.enter(u32::MAX, || self.bell.checked_tid(), None);
         let result = self.run_traced(registers);
         self.bell.stop();
         self.place.leave();
@@ -431,7 +431,9 @@ impl Context for PtraceContext {
 
     fn interrupter(&self) -> Interrupter {
         let bell = Arc::clone(&self.bell);
-        Interrupter::new(move || bell.ring())
+        Interrupter::new(move || {
+            bell.ring();
+        })
     }
 
     fn space(&self) -> &Arc<dyn AddressSpace> {

@@ -56,6 +56,13 @@ pub(crate) fn futex_wait(word: &AtomicU32, value: u32, timeout: Duration) {
     }
 }
 
+/// Whether the host can wait for several futexes at once (futex_waitv(2), Linux 5.16).
+pub(crate) fn has_futex_waitv() -> bool {
+    // SAFETY: a list of no words is refused before it is read.
+    let result = unsafe { libc::syscall(libc::SYS_futex_waitv, 0, 0, 0, 0, 0) };
+    result < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
+}
+
 /// Wakes one sleeper on `word`.
 pub(crate) fn futex_wake(word: &AtomicU32) {
     // SAFETY: the kernel only takes the address as a key.

@@ -11,16 +11,17 @@ use abi::{Errno, UserAddr, UserRange};
 
 use super::{
     frame::Frame,
+    futex::Handle,
     shared::{
         BUFFER_OFFSET, BUFFER_SIZE, COMMAND_COPY_IN, COMMAND_COPY_OUT, COMMAND_EXIT,
-        COMMAND_RESUME, FEATURE_FSGSBASE, PEEK_OFFSET, PEEK_SIZE,
+        COMMAND_RESUME, FEATURE_FSGSBASE, FEATURE_FUTEX, PEEK_OFFSET, PEEK_SIZE,
     },
     subprocess::{Subprocess, Thread, cleanup, op, within},
     wake,
 };
 use crate::{
-    AddressSpace, Backing, Context, Error, Exit, Fault, HostCallError, Interrupter, MapOptions,
-    Protection, Registers,
+    AddressSpace, Backing, Context, CutWait, Error, Exit, Fault, FutexCall, HostCallError,
+    Interrupter, MapOptions, Protection, Registers,
     host::place::{Calm, Place},
     memory::{
         channel::field,
@@ -50,6 +51,10 @@ pub(crate) struct SystrapContext {
     peek: Option<(u64, u64, u64)>,
     /// How often each side looks at the word before it sleeps.
     looks: u32,
+    /// The stub may answer calls about private futexes.
+    answers_futexes: bool,
+    /// The call that trapped is a wait that was cut short.
+    cut: Option<CutWait>,
 }
 
 impl SystrapContext {
@@ -74,6 +79,8 @@ impl SystrapContext {
             place,
             peek: None,
             looks: 0,
+            answers_futexes: false,
+            cut: None,
         }
     }
 
@@ -126,10 +133,13 @@ impl SystrapContext {
     }
 
     fn run(&mut self, registers: &mut Registers) -> Result<Exit, Error> {
-        self.peek = None;
+        (self.peek, self.cut) = (None, None);
         let frame = self.frame()?;
         let channel = &self.thread.channel;
         frame.write(channel, registers);
+        let end = self.process.fixed.layout.user.end.raw();
+        channel.set(field::FUTEX_END, if self.answers_futexes { end } else { 0 });
+        self.thread.begin_run();
         let wanted = (registers.fs_base, registers.gs_base);
         let set_bases = wanted != self.bases;
         if set_bases {
@@ -147,15 +157,18 @@ impl SystrapContext {
             let thread = Arc::clone(&self.thread);
             Box::new(move || thread.channel.set(field::SPINS, 0))
         };
-        let looks = self.place.enter(|| self.thread.bell.checked_tid(), Some(&calm));
-        let patience = self.place.sharing_time();
+        let last_cpu = channel.get(field::CPU);
+        let looks = self.place.enter(last_cpu, || self.thread.bell.checked_tid(), Some(&calm));
+        let patience = self.place.patience();
         self.looks = looks;
         channel.set(field::SPINS, looks);
         wake::give(channel.turn());
-        let (place, bell) = (&mut self.place, &self.thread.bell);
-        let result =
-            self.thread.await_guest(looks, patience, || place.reconsider(|| bell.checked_tid()));
+        let (place, thread) = (&mut self.place, &self.thread);
+        let result = thread.await_guest(looks, patience, || {
+            place.let_go(thread.is_waiting(), || thread.bell.checked_tid());
+        });
         self.thread.bell.stop();
+        self.thread.bell.doze(false);
         self.place.leave();
         result?;
         let frame = Frame::of(&self.thread.channel)?;
@@ -168,6 +181,7 @@ impl SystrapContext {
             let len = u64::from(channel.get(field::PEEK_LEN)).min(PEEK_SIZE as u64);
             let writes = self.process.writes.load(Ordering::SeqCst);
             self.peek = Some((channel.get(field::PEEK_ADDR), len, writes));
+            self.cut = self.thread.cut();
         }
         if exit == Exit::Interrupted {
             self.thread.bell.take();
@@ -207,12 +221,27 @@ impl Context for SystrapContext {
     }
 
     fn interrupter(&self) -> Interrupter {
-        let thread = Arc::downgrade(&self.thread);
-        Interrupter::new(move || {
-            if let Some(thread) = thread.upgrade() {
-                thread.bell.ring();
-            }
-        })
+        Interrupter::of(Handle(Arc::downgrade(&self.thread)))
+    }
+
+    fn has_own_futexes(&self) -> bool {
+        self.process.fixed.features & FEATURE_FUTEX != 0
+    }
+
+    fn answer_futexes(&mut self, may: bool) {
+        self.answers_futexes = may && self.has_own_futexes();
+    }
+
+    fn take_cut(&mut self) -> Option<CutWait> {
+        self.cut.take()
+    }
+
+    fn futex(&mut self, call: &FutexCall) -> Result<u32, HostCallError> {
+        hostcall::futex(self, call)
+    }
+
+    fn waited(&self, ns: u64) -> u64 {
+        if self.answers_futexes { self.thread.waited(ns) } else { 0 }
     }
 
     fn space(&self) -> &Arc<dyn AddressSpace> {

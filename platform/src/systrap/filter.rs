@@ -52,11 +52,11 @@ enum Rule {
 
 /// The list, most frequent first. The reason why each hurts nobody else stands beside it.
 const ALLOWED: &[(i64, Rule)] = &[
-    // Waits and wakes only on memory that the stub itself has mapped.
-    (
-        libc::SYS_futex,
-        Rule::OneOf(1, &[libc::FUTEX_WAIT, libc::FUTEX_WAKE, WAIT_PRIVATE, WAKE_PRIVATE]),
-    ),
+    // Waits, wakes and moves waiters only on memory that the stub itself has mapped: the channel's words,
+    // and by address what nobody but its own threads can wait for.
+    (libc::SYS_futex, Rule::OneOf(1, FUTEX_OPERATIONS)),
+    // Waits only on memory that the stub itself has mapped; so many words that it takes no time.
+    (libc::SYS_futex_waitv, Rule::Exactly([(1, 2), (2, 0)])),
     // Registers and signal mask of the calling thread; a thread that blocks SIGSYS is killed by
     // its next call.
     (libc::SYS_rt_sigreturn, Rule::Any),
@@ -84,10 +84,19 @@ const ALLOWED: &[(i64, Rule)] = &[
     (libc::SYS_arch_prctl, Rule::OneOf(0, &[0x1001, 0x1002])),
     (libc::SYS_prctl, Rule::Exactly([(0, libc::PR_SET_PDEATHSIG), (1, libc::SIGKILL)])),
     (libc::SYS_pause, Rule::Any),
+    // Reads the time, which any code may.
+    (libc::SYS_clock_gettime, Rule::OneOf(0, &[libc::CLOCK_MONOTONIC])),
 ];
 
-const WAIT_PRIVATE: i32 = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-const WAKE_PRIVATE: i32 = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+const FUTEX_OPERATIONS: &[i32] = &[
+    libc::FUTEX_WAIT,
+    libc::FUTEX_WAKE,
+    libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+    libc::FUTEX_WAKE_BITSET | libc::FUTEX_PRIVATE_FLAG,
+    libc::FUTEX_REQUEUE | libc::FUTEX_PRIVATE_FLAG,
+    libc::FUTEX_CMP_REQUEUE | libc::FUTEX_PRIVATE_FLAG,
+    libc::FUTEX_WAKE_OP | libc::FUTEX_PRIVATE_FLAG,
+];
 
 /// The filter for a stub whose code lies from `start` to `end`, which share their upper halves. With a
 /// `password`, a clone without it waits at the gate.

@@ -9,11 +9,14 @@
 //! * **Invariants.** A stub holds one socket and no other descriptor between operations. Only the
 //!   zygote is ever forked from the sentry, before any guest ran; it never runs guest code.
 //! * **Locks.** [`subprocess::Subprocess`]'s operations before its life; both are leaves.
-//! * **What it deliberately does not do.** Patch guest code, answer calls in the stub: not yet.
+//! * **Answered in the stub:** calls about private futexes ([`futex`]), for they concern nothing but the
+//!   stub's own memory and threads.
+//! * **What it deliberately does not do.** Patch guest code: not yet.
 
 pub(crate) mod context;
 pub(crate) mod filter;
 pub(crate) mod frame;
+pub(crate) mod futex;
 pub(crate) mod gate;
 pub(crate) mod pool;
 #[allow(unreachable_pub, reason = "the file is also a module of the stub's")]

@@ -65,6 +65,16 @@ pub const FEATURE_FSGSBASE: u32 = 1;
 /// The processor has `rdpid`.
 pub const FEATURE_RDPID: u32 = 2;
 
+/// The host has futex_waitv(2).
+pub const FEATURE_FUTEX: u32 = 4;
+
+/// The call that trapped is no wait that was cut short.
+pub const CUT_NOT: u32 = 0;
+/// It is, and may simply be made again.
+pub const CUT: u32 = 1;
+/// It is, and would have ended at `deadline`.
+pub const CUT_UNTIL: u32 = 2;
+
 /// The first page of a channel.
 #[derive(Debug)]
 #[repr(C, align(64))]
@@ -105,6 +115,24 @@ pub struct Control {
     pub peek_len: u32,
     /// Where in the guest it is.
     pub peek_addr: u64,
+    /// Calls about private futexes below this address are answered in the stub; 0: none are.
+    pub futex_end: u64,
+    /// The sentry has waiters of this process in its own queues: wake-ups are for it to do.
+    pub held: u32,
+    /// A futex: what ends the stub's wait, once it is not 0.
+    pub interrupt: u32,
+    /// The stub waits in a futex.
+    pub waiting: u32,
+    /// `CUT…`, of the call that trapped.
+    pub cut: u32,
+    /// Since when it waits, by the processor's clock.
+    pub waiting_since: u64,
+    /// How long it has waited since the last resume, by that clock.
+    pub waited: u64,
+    /// On the monotonic clock, a `struct timespec`.
+    pub deadline: [u64; 2],
+    /// Two `struct futex_waitv`: the interrupt's and the guest's.
+    pub wait_list: [u64; 6],
 }
 
 /// A host call for the stub to make.
@@ -119,6 +147,6 @@ pub struct Op {
     pub result: i64,
 }
 
-const _: () = assert!(size_of::<Control>() == 128);
+const _: () = assert!(size_of::<Control>() == 256);
 const _: () = assert!(size_of::<Op>() == 64);
 const _: () = assert!(OPS_OFFSET + OPS_MAX * size_of::<Op>() <= SCRATCH_OFFSET);

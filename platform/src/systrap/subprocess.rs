@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering, fence},
     },
     time::{Duration, Instant},
 };
@@ -57,6 +57,8 @@ pub(crate) fn cleanup(number: i64, args: [u64; 6]) -> Op {
 pub(crate) struct Thread {
     pub(crate) channel: Channel,
     pub(crate) bell: Arc<Bell>,
+    /// When the guest was last given the turn, by the processor's clock.
+    pub(crate) given: AtomicU64,
 }
 
 impl Thread {
@@ -66,7 +68,7 @@ impl Thread {
         let addr = range::place(&fixed.layout, size, size).map_err(host)?;
         let channel = Channel::new(addr).map_err(host)?;
         channel.set(field::FEATURES, fixed.features);
-        Ok(Thread { channel, bell: Arc::default() })
+        Ok(Thread { channel, bell: Arc::default(), given: AtomicU64::new(0) })
     }
 
     /// Waits for the event that ends a run of the guest, however long that takes. `late` is called now and
@@ -82,13 +84,13 @@ impl Thread {
             self.check()?;
             late();
             // An interrupt that gets no answer was lost or is being ignored.
-            if self.bell.ring_again() {
+            if self.ring_again() {
                 let since = *asked.get_or_insert_with(Instant::now);
                 if since.elapsed() > BIRTH_DEADLINE {
                     return Err(Error::StubDied { reason: "it does not answer interrupts" });
                 }
             }
-            Ok(())
+            Ok(self.longest_nap())
         })?;
         self.expect(EVENT_SIGNAL)
     }
@@ -171,7 +173,7 @@ impl Thread {
             if start.get_or_insert_with(Instant::now).elapsed() > limit {
                 return Err(Error::StubDied { reason: "it does not answer" });
             }
-            Ok(())
+            Ok(wake::DEADLINE)
         })
     }
 
@@ -251,6 +253,8 @@ impl fmt::Debug for Watchers {
 struct Threads {
     all: Vec<Weak<Thread>>,
     live: usize,
+    /// How many times wake-ups were asked to come to the sentry.
+    holds: usize,
     /// The first thread, when it ended before others: it must stay, for the host finds a process's
     /// memory by it.
     parked: Option<Arc<Thread>>,
@@ -278,6 +282,7 @@ impl Subprocess {
         threads.live += 1;
         threads.all.retain(|thread| thread.strong_count() > 0);
         threads.all.push(Arc::downgrade(thread));
+        thread.channel.set(field::HELD, u32::from(threads.holds > 0));
         drop(threads);
         if self.ended.read().is_some() {
             wake::mark_dead(thread.channel.turn());
@@ -310,6 +315,20 @@ impl Subprocess {
             return false;
         }
         true
+    }
+
+    /// Changes how many want wake-ups to come to the sentry, and tells the threads.
+    fn change_holds(&self, change: impl FnOnce(usize) -> usize) {
+        let mut threads = self.threads.lock();
+        let (before, now) = (threads.holds, change(threads.holds));
+        threads.holds = now;
+        if (before == 0) != (now == 0) {
+            for thread in threads.all.iter().filter_map(Weak::upgrade) {
+                thread.channel.set(field::HELD, u32::from(now > 0));
+            }
+        }
+        // Whoever holds them looks at the word next.
+        fence(Ordering::SeqCst);
     }
 
     /// How it ended, if it did.
@@ -538,6 +557,14 @@ impl AddressSpace for Subprocess {
         if self.status().is_some() {
             self.end(|| 0);
         }
+    }
+
+    fn hold_wakes(&self) {
+        self.change_holds(|holds| holds.saturating_add(1));
+    }
+
+    fn release_wakes(&self) {
+        self.change_holds(|holds| holds.saturating_sub(1));
     }
 
     fn kill(&self) {

@@ -17,7 +17,7 @@ use super::shared::{
 use crate::{Error, sys};
 
 /// How long a sleep lasts before the other side is checked.
-const DEADLINE: Duration = Duration::from_millis(250);
+pub(crate) const DEADLINE: Duration = Duration::from_millis(250);
 
 /// Gives the turn to the stub.
 pub(crate) fn give(turn: &AtomicU32) {
@@ -32,12 +32,13 @@ pub(crate) fn is_watching(turn: &AtomicU32) -> bool {
 }
 
 /// Waits for the sentry's turn. Looks `spins` times, then sleeps, `first` for so long; `check` runs after
-/// each sleep that timed out or was for nothing, and ends the wait with its error.
+/// each sleep that timed out or was for nothing, and ends the wait with its error or says how long the next
+/// sleep may be.
 pub(crate) fn wait(
     turn: &AtomicU32,
     spins: u32,
     first: Option<Duration>,
-    mut check: impl FnMut() -> Result<(), Error>,
+    mut check: impl FnMut() -> Result<Duration, Error>,
 ) -> Result<(), Error> {
     for _ in 0..spins {
         if turn.load(Ordering::Acquire) >= TURN_SENTRY {
@@ -62,10 +63,14 @@ pub(crate) fn wait(
         }
         sys::futex_wait(turn, TURN_STUB_SENTRY_SLEEPS, nap);
         if turn.load(Ordering::Acquire) == TURN_STUB_SENTRY_SLEEPS {
-            check()?;
-            nap = nap.saturating_mul(4).min(DEADLINE);
+            nap = nap.saturating_mul(4).min(check()?);
         }
     }
+}
+
+/// Has the sentry's side, if it sleeps, check the stub now.
+pub(crate) fn nudge(turn: &AtomicU32) {
+    sys::futex_wake(turn);
 }
 
 /// Ends the wait of whoever waits for a stub that is gone.

@@ -78,7 +78,7 @@ fn calls() -> Vec<Finding> {
         call(
             "futex_waitv",
             libc::SYS_futex_waitv,
-            Need::May("5.16, for waiting on several futexes"),
+            Need::May("5.16, so that a guest's threads wait for each other without the sentry"),
         ),
         call(
             "mseal",

@@ -5,6 +5,9 @@
 //!   in the queue of that key, in one of many buckets.
 //! * **The types to know.** [`FutexTable`], one per kernel; [`Key`]; [`Word`], a word with the means to read
 //!   and change it; [`Waiter`], a thread in a queue.
+//! * **Whose the waiters are.** Where the platform has private futexes of its own ([`own`]), most who wait for
+//!   such never come here. Who does makes all wake-ups come here too as long as it waits; each then goes to
+//!   both.
 //! * **Invariants.** A waiter reads the word and enters the queue under one bucket lock, and a waker holds
 //!   the same lock: no wake-up falls between. A waiter is in at most one queue, and says itself in which.
 //! * **Lock level.** `FutexBucket`, pairs by address. Guest memory is read and changed under it: a fault
@@ -14,6 +17,7 @@
 
 mod key;
 mod operation;
+pub mod own;
 pub mod pi;
 mod requeue;
 mod robust;
@@ -27,17 +31,18 @@ use std::{
     fmt,
     hash::{BuildHasher, BuildHasherDefault},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32},
     },
 };
 
 use abi::{Errno, UserAddr};
 use platform::{AddressSpace, Context};
+
+pub use platform::CutWait;
 use rustc_hash::{FxHashMap, FxHasher};
 
 pub use key::{Key, Sharing};
-pub use operation::WakeOp;
 pub use requeue::RequeueRequest;
 pub use robust::leave;
 
@@ -94,6 +99,8 @@ struct Waiter {
     word: UserAddr,
     /// Changed only under the bucket lock of the key that it says, or of the one it goes to.
     place: Mutex<Place, levels::Leaf>,
+    /// What makes private wake-ups come here.
+    hold: OnceLock<own::Hold>,
 }
 
 impl fmt::Debug for FutexTable {
@@ -158,6 +165,10 @@ impl Bucket {
     fn push(&mut self, key: Key, waiter: &Arc<Waiter>) {
         waiter.place.lock().key = Some(key);
         self.queues.entry(key).or_default().push_back(Arc::clone(waiter));
+    }
+
+    fn is_awaited(&self, key: &Key) -> bool {
+        self.queues.contains_key(key)
     }
 
     fn remove(&mut self, key: &Key, waiter: &Arc<Waiter>) {

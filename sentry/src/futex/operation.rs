@@ -2,7 +2,7 @@
 //! `FUTEX_WAKE_OP`: change a word, wake, and wake others depending on what it was.
 
 use abi::{
-    Errno,
+    Errno, UserAddr,
     futex::{
         FUTEX_OP_ADD, FUTEX_OP_ANDN, FUTEX_OP_CMP_EQ, FUTEX_OP_CMP_GE, FUTEX_OP_CMP_GT,
         FUTEX_OP_CMP_LE, FUTEX_OP_CMP_LT, FUTEX_OP_CMP_NE, FUTEX_OP_OPARG_SHIFT, FUTEX_OP_OR,
@@ -10,11 +10,11 @@ use abi::{
     },
 };
 
-use super::{FutexTable, Key, Word};
+use super::{FutexTable, Key, Word, own};
 
 /// The operation in `val3`, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WakeOp {
+pub(super) struct WakeOp {
     operation: i32,
     argument: i32,
     comparison: i32,
@@ -23,7 +23,7 @@ pub struct WakeOp {
 
 impl WakeOp {
     /// Takes `val3` apart; `ENOSYS` for what Linux does not know.
-    pub fn decode(encoded: u32) -> Result<WakeOp, Errno> {
+    pub(super) fn decode(encoded: u32) -> Result<WakeOp, Errno> {
         let field =
             |shift: u32, bits: u32| (encoded << (32 - shift - bits)).cast_signed() >> (32 - bits);
         let operation = (encoded >> 28 & 7).cast_signed();
@@ -62,22 +62,36 @@ impl WakeOp {
 }
 
 impl FutexTable {
-    /// `FUTEX_WAKE_OP`: changes `word` (of `second`), wakes `count` at `first`, and `second_count` at
-    /// `second` if the comparison held.
+    /// `FUTEX_WAKE_OP`: changes `word` (of `second`), wakes `count` at `first` (which is `first_addr`), and
+    /// `second_count` at `second` if the comparison held.
     pub fn wake_op(
         &self,
         word: &mut Word<'_>,
-        first: &Key,
+        (first, first_addr): (&Key, UserAddr),
         count: i32,
         second: &Key,
         second_count: i32,
-        operation: WakeOp,
+        encoded: u32,
     ) -> Result<u64, Errno> {
+        let operation = WakeOp::decode(encoded)?;
         let mut pair = self.lock_both(first, second);
+        let is_own = own::are_own(word.context, first) && own::are_own(word.context, second);
+        if is_own && !pair.first.is_awaited(first) && !pair.second().is_awaited(second) {
+            // Whoever is about to wait here looks at the word under the same locks, afterwards.
+            let counts = (count, second_count);
+            return own::wake_op(word.context, first_addr, word.addr, counts, encoded);
+        }
         let old = word.update(|old| operation.apply(old))?;
         let mut woken = pair.first.wake(first, count, u32::MAX)?;
+        let mut woken_there = None;
         if operation.holds(old) {
-            woken += pair.second().wake(second, second_count, u32::MAX)?;
+            woken_there = Some(pair.second().wake(second, second_count, u32::MAX)?);
+        }
+        drop(pair);
+        woken += own::wake_rest(word.context, (first, first_addr), count, u32::MAX, woken)?;
+        if let Some(there) = woken_there {
+            let addr = (second, word.addr);
+            woken += there + own::wake_rest(word.context, addr, second_count, u32::MAX, there)?;
         }
         Ok(woken)
     }

@@ -47,6 +47,7 @@ impl FutexTable {
     ) -> Result<(), Cut> {
         let role = Role::Owner;
         let waiter = Waiter::new(context, locker.sleeper, addr, locker.tid, u32::MAX, role);
+        waiter.hold(&key);
         match self.attempt(context, locker.tid, key, addr, true, is_alive)? {
             Attempt::Locked => return Ok(()),
             Attempt::MustWait(mut bucket, owner) => {

@@ -4,11 +4,11 @@
 use std::sync::atomic::Ordering;
 
 use abi::{
-    Errno,
+    Errno, UserAddr,
     futex::{FUTEX_TID_MASK, FUTEX_WAITERS},
 };
 
-use super::{Bucket, FutexTable, Key, Pair, Role, Waiter, Word};
+use super::{Bucket, FutexTable, Key, Pair, Role, Waiter, Word, own};
 
 /// `FUTEX_REQUEUE` and its kin, without the words.
 #[derive(Debug, Clone, Copy)]
@@ -26,19 +26,26 @@ pub struct RequeueRequest {
 }
 
 impl FutexTable {
-    /// `FUTEX_REQUEUE`, `FUTEX_CMP_REQUEUE`: how many were woken or moved.
-    pub fn requeue(&self, word: &mut Word<'_>, request: &RequeueRequest) -> Result<u64, Errno> {
+    /// `FUTEX_REQUEUE`, `FUTEX_CMP_REQUEUE`: how many were woken or moved. `word` is the first one.
+    pub fn requeue(
+        &self,
+        word: &mut Word<'_>,
+        to_addr: UserAddr,
+        request: &RequeueRequest,
+    ) -> Result<u64, Errno> {
         let RequeueRequest { from, to, wake, requeue, expected } = *request;
         if wake < 0 || requeue < 0 {
             return Err(Errno::EINVAL);
         }
+        // Those of the platform first: it tells how many, and looks at the word.
+        let (mut woken, mut moved) = own::requeue(word, to_addr, request)?;
+        let done = woken + moved;
         let mut pair = self.lock_both(&from, &to);
         if let Some(expected) = expected
             && word.read()? != expected
         {
-            return Err(Errno::EAGAIN);
+            return if done > 0 { Ok(u64::from(done.cast_unsigned())) } else { Err(Errno::EAGAIN) };
         }
-        let (mut woken, mut moved) = (0, 0);
         let waiters: Vec<_> = pair.first.queues.get(&from).into_iter().flatten().cloned().collect();
         for waiter in waiters {
             if waiter.place.lock().role != Role::Plain {
@@ -63,7 +70,7 @@ impl FutexTable {
     pub fn requeue_pi(
         &self,
         context: &mut dyn platform::Context,
-        addrs: (abi::UserAddr, abi::UserAddr),
+        addrs: (UserAddr, UserAddr),
         request: &RequeueRequest,
     ) -> Result<u64, Errno> {
         let RequeueRequest { from, to, wake, requeue, expected } = *request;

@@ -12,7 +12,7 @@ use abi::{
 };
 use platform::{Backing, Context, MapOptions, Protection};
 
-use super::{FutexTable, Key, RequeueRequest, WakeOp, Word, leave, pi::Locker, wait::Awaited};
+use super::{FutexTable, Key, RequeueRequest, Word, leave, pi::Locker, wait::Awaited};
 use crate::{
     mm::{
         Layout, MemoryManager,
@@ -115,13 +115,12 @@ fn waiters_move_to_another_word() {
         let mut word = Word { context: &mut cx, addr: UserAddr(A) };
         let request =
             RequeueRequest { from: key(A), to: key(B), wake: 1, requeue: 9, expected: Some(1) };
-        assert_eq!(guest.table.requeue(&mut word, &request), Err(Errno::EAGAIN));
+        assert_eq!(guest.table.requeue(&mut word, UserAddr(B), &request), Err(Errno::EAGAIN));
         let request = RequeueRequest { expected: Some(0), ..request };
-        assert_eq!(guest.table.requeue(&mut word, &request), Ok(3));
+        assert_eq!(guest.table.requeue(&mut word, UserAddr(B), &request), Ok(3));
         waiting(&guest, B, 2);
         // FUTEX_OP(FUTEX_OP_SET, 7, FUTEX_OP_CMP_EQ, 0): the second word's waiters are woken as well.
-        let operation = WakeOp::decode(7 << 12).expect("known");
-        let woken = guest.table.wake_op(&mut word, &key(B), 1, &key(B), 1, operation);
+        let woken = guest.table.wake_op(&mut word, (&key(B), UserAddr(B)), 1, &key(B), 1, 7 << 12);
         assert_eq!(woken, Ok(2));
         assert_eq!(get(&mut cx, A), 7);
     });

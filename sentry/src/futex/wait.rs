@@ -2,14 +2,14 @@
 //! Waiting for one word or for several.
 
 use std::{
-    sync::{Arc, atomic::AtomicU32},
+    sync::{Arc, OnceLock, atomic::AtomicU32},
     time::Instant,
 };
 
 use abi::{Errno, UserAddr};
 use platform::Context;
 
-use super::{FutexTable, Key, Place, Role, Waiter, Word};
+use super::{FutexTable, Key, Place, Role, Waiter, Word, own::Hold};
 use crate::{
     sync::Mutex,
     wait::{Cut, Sleeper},
@@ -32,7 +32,15 @@ impl Waiter {
             space: Arc::clone(context.space()),
             word,
             place: Mutex::new(Place { key: None, role }),
+            hold: OnceLock::new(),
         })
+    }
+
+    /// To be called before the word is looked at: from here on wake-ups at `key` come here.
+    pub(super) fn hold(&self, key: &Key) {
+        if matches!(key, Key::Private { is_shared: false, .. }) {
+            self.hold.get_or_init(|| Hold::new(&self.space));
+        }
     }
 }
 
@@ -104,6 +112,7 @@ impl FutexTable {
         awaited: &Awaited,
         waiter: &Arc<Waiter>,
     ) -> Result<(), Errno> {
+        waiter.hold(&awaited.key);
         let mut bucket = self.lock(&awaited.key);
         if (Word { context, addr: awaited.addr }).read()? != awaited.value {
             return Err(Errno::EAGAIN);

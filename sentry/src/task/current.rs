@@ -334,9 +334,14 @@ impl Current {
         if let Try::Done(value) = op()? {
             return Ok(value);
         }
+        self.sleeping(|cx| cx.task.sleeper.until(queues, interest, deadline, op))
+    }
+
+    /// Runs `sleep`, which does little else: the time that it takes is not the task's.
+    pub fn sleeping<T>(&mut self, sleep: impl FnOnce(&mut Current) -> T) -> T {
         self.task.voluntary_switches.fetch_add(1, Ordering::Relaxed);
         let began = crate::time::Clock::Monotonic.now();
-        let result = self.task.sleeper.until(queues, interest, deadline, op);
+        let result = sleep(self);
         let slept = crate::time::Clock::Monotonic.now().saturating_sub(began);
         self.slept_ns = self.slept_ns.saturating_add(slept);
         result

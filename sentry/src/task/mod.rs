@@ -313,11 +313,17 @@ impl Task {
     /// Nanoseconds spent in guest code, and in the kernel for it, without what it slept.
     ///
     /// DIFFERS: guest code counts by the clock on the wall, so also while the host runs something else on
-    /// its CPU. Asking the host for each thread's own clock would cost a host call a switch.
+    /// its CPU. Asking the host for each thread's own clock would cost a host call a switch. How long it
+    /// waited in futexes meanwhile is its stub's word.
     pub fn cpu_time(&self) -> (u64, u64) {
         let running = match self.guest_since.load(Ordering::Relaxed) {
             0 => 0,
-            since => crate::time::Clock::Monotonic.now().saturating_sub(since),
+            since => {
+                let running = crate::time::Clock::Monotonic.now().saturating_sub(since);
+                let interrupter = self.interrupter.lock().clone();
+                let waited = interrupter.map_or(0, |interrupter| interrupter.waited(running));
+                running.saturating_sub(waited)
+            }
         };
         let user = self.user_ns.load(Ordering::Relaxed).saturating_add(running);
         (user, self.system_ns.load(Ordering::Relaxed))
@@ -336,11 +342,17 @@ impl Task {
             RunState::Traced
         } else if self.is_stopped.load(Ordering::Relaxed) {
             RunState::Stopped
-        } else if self.in_guest.load(Ordering::Relaxed) {
+        } else if self.in_guest.load(Ordering::Relaxed) && !self.waits_in_stub() {
             RunState::Running
         } else {
             RunState::Sleeping
         }
+    }
+
+    /// Whether its stub waits in a futex for it.
+    fn waits_in_stub(&self) -> bool {
+        let interrupter = self.interrupter.lock().clone();
+        interrupter.is_some_and(|interrupter| interrupter.is_waiting())
     }
 
     /// Whether it has nothing left to do but to end.

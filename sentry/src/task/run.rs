@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use abi::{Signal, wait};
+use abi::{Signal, num, wait};
 use platform::Exit;
 
 use super::{Current, calling, exit};
@@ -63,6 +63,10 @@ impl Current {
         if steps {
             self.registers.eflags |= TRAP_FLAG;
         }
+        let may_answer = self.kernel.config().trace.is_none()
+            && !task.is_traced()
+            && task.seccomp_always_allows(num::NR_FUTEX);
+        self.context.answer_futexes(may_answer);
         let exit = self.context.switch(&mut self.registers);
         if steps {
             // It is the tracer's, and not for the program to see.
@@ -70,7 +74,9 @@ impl Current {
         }
         self.left_guest = Clock::Monotonic.now();
         task.guest_since.store(0, Ordering::Relaxed);
-        task.user_ns.fetch_add(self.left_guest.saturating_sub(entered), Ordering::Relaxed);
+        let ran = self.left_guest.saturating_sub(entered);
+        let ran = ran.saturating_sub(self.context.waited(ran));
+        task.user_ns.fetch_add(ran, Ordering::Relaxed);
         task.in_guest.store(false, Ordering::SeqCst);
         exit
     }

@@ -299,17 +299,6 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// The letter of a process's state in `/proc`.
-pub fn state(pid: i32) -> char {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat[stat.rfind(')').unwrap() + 2..].chars().next().unwrap()
-}
-
-/// Waits until `pid` sleeps in a call.
-pub fn until_asleep(pid: i32) {
-    until("it to sleep", || state(pid) == 'S');
-}
-
 /// A page that children share.
 pub fn shared_page() -> *mut u8 {
     let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;

@@ -28,6 +28,8 @@ use shared::{
 
 #[path = "x86_64.rs"]
 mod arch;
+#[path = "futex.rs"]
+mod futex;
 
 const SYS_CLONE: u64 = 56;
 const SYS_ARCH_PRCTL: u64 = 158;
@@ -72,6 +74,14 @@ extern "C" fn signal(number: u32, info: u64, context: usize) {
     let control = channel as *mut Control;
     // SAFETY: this thread's alternate stack is in its channel, and so is the frame.
     unsafe {
+        let registers = &mut (*frame).registers;
+        match futex::answer(control, number, info, registers) {
+            futex::Answer::Done(result) => {
+                registers[arch::RAX] = result as u64;
+                return;
+            }
+            futex::Answer::Sentry(cut) => (*control).cut = cut,
+        }
         (*control).signal = number;
         (*control).info = info;
         (*control).context = context as u64;

@@ -16,9 +16,17 @@ pub struct Context {
 }
 
 /// Places in [`Context::registers`].
+pub const R8: usize = 0;
+/// The sixth argument.
+pub const R9: usize = 1;
+/// The fourth.
+pub const R10: usize = 2;
+/// The first.
 pub const RDI: usize = 8;
 /// The second argument.
 pub const RSI: usize = 9;
+/// The third.
+pub const RDX: usize = 12;
 /// The call's number.
 pub const RAX: usize = 13;
 
@@ -156,6 +164,13 @@ pub fn syscall(number: u64, args: [u64; 6]) -> i64 {
         );
     }
     result
+}
+
+/// The processor's clock.
+#[inline(always)]
+pub fn ticks() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction, and Linux lets user code use it.
+    unsafe { core::arch::x86_64::_rdtsc() }
 }
 
 /// The CPU this runs on.

@@ -11,10 +11,9 @@ extern "C" fn nothing(_: i32) {}
 fn both(label: &str, call: impl Fn() -> kit::Ret, unblock: impl Fn()) {
     for (name, flags) in [("restart", libc::SA_RESTART), ("plain", 0)] {
         kit::handle(libc::SIGUSR1, nothing, flags);
-        let parent = sys!(getpid).ok() as i32;
+        let parent = sys!(getpid).ok();
         let pid = kit::fork(|| {
-            kit::sleep_ms(20);
-            kit::until_asleep(parent);
+            kit::sleep_ms(40);
             sys!(kill, parent, libc::SIGUSR1).ok();
             kit::sleep_ms(60);
             unblock();
@@ -43,7 +42,7 @@ pub fn reads() {
 pub fn waits() {
     both("wait4", || {
         let pid = kit::fork(|| {
-            kit::sleep_ms(400);
+            kit::sleep_ms(150);
             0
         });
         let ret = sys!(wait4, pid, 0, 0, 0);
@@ -52,16 +51,16 @@ pub fn waits() {
     let at = kit::shared_page().cast::<u32>();
     unsafe { at.write(5) };
     let wake = || kit::ignore(sys!(futex, at, 1, 10, 0, 0, 0).ok());
-    let time = [2i64, 0];
+    let time = [0i64, 150_000_000];
     both("futex without time", || sys!(futex, at, 0, 5, 0, 0, 0), wake);
     both("futex with time", || sys!(futex, at, 0, 5, time.as_ptr(), 0, 0), || ());
-    both("poll", || sys!(poll, 0, 0, 2000), || ());
+    both("poll", || sys!(poll, 0, 0, 150), || ());
     both("nanosleep", || sys!(nanosleep, time.as_ptr(), 0), || ());
     both("clock_nanosleep", || sys!(clock_nanosleep, 1, 0, time.as_ptr(), 0), || ());
     let ep = sys!(epoll_create1, 0).fd();
     let mut event = [0u8; 12];
     let event = event.as_mut_ptr();
-    both("epoll", || sys!(epoll_wait, ep, event, 1, 2000), || ());
+    both("epoll", || sys!(epoll_wait, ep, event, 1, 150), || ());
 }
 
 pub fn stop_and_continue() {

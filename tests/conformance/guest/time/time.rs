@@ -52,8 +52,7 @@ pub fn clocks() {
 pub fn cpu_time() {
     let (process, thread) = (now(2), now(3));
     let start = std::time::Instant::now();
-    let spent = || (now(2) - process).min(now(3) - thread);
-    while spent() < 20_000_000 && start.elapsed().as_secs() < 10 {
+    while start.elapsed().as_millis() < 50 {
         std::hint::black_box(0);
     }
     show!("process", now(2) - process > 10_000_000);
