@@ -88,3 +88,15 @@ podman pod rm -f -t 0 pq >/dev/null
 mkdir -p pb; printf 'FROM busybox\nRUN echo built >/b\nCMD cat /b\n' >pb/Dockerfile
 podman build -q --no-cache --network none --isolation oci -t pb1 pb >/dev/null; echo $?
 run pb1
+
+### hooks
+mkdir hooks-$$; global="$global --hooks-dir $LAB/hooks-$$"
+hook() { # STAGE LINE
+    printf '{"version": "1.0.0", "hook": {"path": "/bin/sh", "args": ["sh", "-c", "%s"]}, "when": {"always": true}, "stages": ["%s"]}' "$2" "$1" >hooks-$$/$1.json
+}
+note="(grep -o '.status.:.[a-z]*'; basename \$(pwd)) >>$LAB/hooks-$$/seen"
+hook prestart "$note"; hook createRuntime "$note"; hook createContainer "$note"
+run busybox echo ran; cat hooks-$$/seen; rm hooks-$$/*
+hook prestart "cat >/dev/null; exit 5"
+run busybox echo never 2>&1 | grep -o 'error running hook #0: error running hook: exit status 5'
+podman ps -aq
