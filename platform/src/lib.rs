@@ -175,6 +175,10 @@ pub trait AddressSpace: Send + Sync + fmt::Debug {
     /// Kills the stub process. Contexts in it report [`Exit::Died`]. Idempotent.
     fn kill(&self);
 
+    /// Whether the stub process has ended or is just ending. What was killed a moment ago may look alive until
+    /// a command to it fails.
+    fn has_ended(&self) -> bool;
+
     /// Has `lost` called, once and from another thread, when the stub has ended without having been told
     /// to. Not on ptrace, where only the thread that traces a stub learns of its end.
     fn watch(&self, lost: Box<dyn FnOnce() + Send>) {

@@ -177,6 +177,15 @@ pub(crate) fn is_readable(file: BorrowedFd<'_>, timeout: Duration) -> io::Result
     }
 }
 
+/// Whether nobody has the other end of a socket any more.
+pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
+    use nix::poll::{PollFd, PollFlags, ppoll};
+    let mut ready = [PollFd::new(socket, PollFlags::empty())];
+    let found = ppoll(&mut ready, Some(Duration::ZERO.into()), None).is_ok_and(|count| count > 0);
+    let [ready] = ready;
+    found && ready.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
+}
+
 /// Receives a message and says which process sent it, by the kernel's word.
 pub(crate) fn receive_sender(socket: BorrowedFd<'_>, timeout: Duration) -> io::Result<i32> {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};

@@ -551,6 +551,11 @@ impl AddressSpace for Subprocess {
         done
     }
 
+    fn has_ended(&self) -> bool {
+        // On its way out a process lets go of its files first.
+        self.status().is_some() || sys::is_hung_up(self.socket.as_fd())
+    }
+
     fn watch(&self, lost: Box<dyn FnOnce() + Send>) {
         self.watchers.lock().0.push(lost);
         // It may have ended before: whoever finds the watcher calls it.

@@ -138,65 +138,114 @@ pub fn load(request: Request<'_>) -> Result<Loaded, LoadError> {
     let (creds, is_secure) = (request.identify)(file.description())?;
 
     // From here on Linux has given up the old program.
-    let mut random = Random::new(request.is_randomized)?;
-    let layout = {
-        let mut number = || random.number();
-        let randomness: Option<&mut dyn FnMut() -> u64> =
-            if request.is_randomized { Some(&mut number) } else { None };
-        Layout::new(platform.user_range(), limits.stack, randomness)
-    };
-    let (space, mut context) = platform.new_address_space().map_err(|error| {
-        tracing::warn!(%error, "there is no stub for a program");
-        Errno::ENOMEM
-    })?;
-    let doomed = Doomed(Some(space));
-    let space = doomed.0.as_ref().ok_or(Errno::ENOMEM)?;
-    let mm = MemoryManager::new(platform, Arc::clone(space), layout);
-    let cx = &mut *context;
-    let main = image::map_program(&mm, cx, &limits, &file, &program).map_err(LoadError::fatal)?;
-    let (entry, base) = match &interpreter {
-        Some((file, program)) => {
-            let mapped = image::map_interpreter(&mm, cx, &limits, file, program)
-                .map_err(LoadError::fatal)?;
-            (mapped.entry, mapped.bias)
-        }
-        None => (main.entry, 0),
-    };
-    let facts = auxv::Facts {
-        main: &main,
-        base,
-        creds: &creds,
-        is_secure,
-        vdso: platform.vdso().map_or(0, |vdso| vdso.code.start.raw()),
-    };
-    let stack = stack::Plan {
+    let parts = Parts {
+        platform,
+        limits: &limits,
+        is_randomized: request.is_randomized,
+        file: &file,
+        program: &program,
+        interpreter: interpreter.as_ref(),
         arguments: &arguments,
         path: &path,
-        is_executable: program.has_executable_stack,
-        limit: limits.stack,
-        shift: random.number() % 8192,
-        random: random.bytes()?,
+        creds: &creds,
+        is_secure,
     };
-    let built = stack.build(&mm, cx, &limits, &facts).map_err(LoadError::fatal)?;
-    mm.set_brk_start(layout.brk_start(main.end));
-    mm.set_program(ProgramInfo {
-        executable: Some(Arc::new(file.clone())),
-        start_code: main.code.0,
-        end_code: main.code.1,
-        start_data: main.data.0,
-        end_data: main.data.1,
-        ..built.program
-    });
-    let name = name_of(&path);
-    doomed.spare();
-    Ok(Loaded {
-        mm,
-        context,
-        registers: Registers::new_program(entry, built.pointer.raw()),
-        file: Arc::clone(file.description()),
-        creds,
-        name,
-    })
+    let mut tries = 0;
+    loop {
+        let (space, context) = platform.new_address_space().map_err(|error| {
+            tracing::warn!(%error, "there is no stub for a program");
+            Errno::ENOMEM
+        })?;
+        tries += 1;
+        match parts.place(Arc::clone(&space), context) {
+            // It was killed from outside before it had run anything: another one will do.
+            Err(_) if tries < TRIES && space.has_ended() => {
+                tracing::debug!("a stub was killed before it was used: another one is taken");
+            }
+            placed => return placed,
+        }
+    }
+}
+
+/// How many stubs a program is tried in.
+const TRIES: usize = 2;
+
+/// What a program is put together from.
+struct Parts<'a> {
+    platform: &'a dyn Platform,
+    limits: &'a Limits,
+    is_randomized: bool,
+    file: &'a Executable,
+    program: &'a elf::Program,
+    interpreter: Option<&'a (Executable, elf::Program)>,
+    arguments: &'a Arguments,
+    path: &'a [u8],
+    creds: &'a Arc<Credentials>,
+    is_secure: bool,
+}
+
+impl Parts<'_> {
+    /// Maps the program into a fresh address space and builds its stack there.
+    fn place(
+        &self,
+        space: Arc<dyn AddressSpace>,
+        mut context: Box<dyn Context>,
+    ) -> Result<Loaded, LoadError> {
+        let Parts { platform, limits, file, program, .. } = *self;
+        let doomed = Doomed(Some(Arc::clone(&space)));
+        let mut random = Random::new(self.is_randomized)?;
+        let layout = {
+            let mut number = || random.number();
+            let randomness: Option<&mut dyn FnMut() -> u64> =
+                if self.is_randomized { Some(&mut number) } else { None };
+            Layout::new(platform.user_range(), limits.stack, randomness)
+        };
+        let mm = MemoryManager::new(platform, space, layout);
+        let cx = &mut *context;
+        let main = image::map_program(&mm, cx, limits, file, program).map_err(LoadError::fatal)?;
+        let (entry, base) = match self.interpreter {
+            Some((file, program)) => {
+                let mapped = image::map_interpreter(&mm, cx, limits, file, program)
+                    .map_err(LoadError::fatal)?;
+                (mapped.entry, mapped.bias)
+            }
+            None => (main.entry, 0),
+        };
+        let facts = auxv::Facts {
+            main: &main,
+            base,
+            creds: self.creds,
+            is_secure: self.is_secure,
+            vdso: platform.vdso().map_or(0, |vdso| vdso.code.start.raw()),
+        };
+        let stack = stack::Plan {
+            arguments: self.arguments,
+            path: self.path,
+            is_executable: program.has_executable_stack,
+            limit: limits.stack,
+            shift: random.number() % 8192,
+            random: random.bytes()?,
+        };
+        let built = stack.build(&mm, cx, limits, &facts).map_err(LoadError::fatal)?;
+        mm.set_brk_start(layout.brk_start(main.end));
+        mm.set_program(ProgramInfo {
+            executable: Some(Arc::new(file.clone())),
+            start_code: main.code.0,
+            end_code: main.code.1,
+            start_data: main.data.0,
+            end_data: main.data.1,
+            ..built.program
+        });
+        doomed.spare();
+        Ok(Loaded {
+            mm,
+            context,
+            registers: Registers::new_program(entry, built.pointer.raw()),
+            file: Arc::clone(file.description()),
+            creds: Arc::clone(self.creds),
+            name: name_of(self.path),
+        })
+    }
 }
 
 /// open_exec(): an empty path is the working directory to the kernel itself, so no program.

@@ -96,6 +96,10 @@ impl AddressSpace for FakeSpace {
 
     fn kill(&self) {}
 
+    fn has_ended(&self) -> bool {
+        false
+    }
+
     fn host_pid(&self) -> i32 {
         0
     }
