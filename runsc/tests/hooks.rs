@@ -62,6 +62,8 @@ fn a_hook_ends_with_the_create_that_is_killed() {
         let bundle = bundle(name, "exec sleep 1000");
         let (mut create, hook) = until_hook(&bundle, &["create", "c1"]);
         assert_eq!(bundle.status(), "creating", "{name}");
+        bundle.fails(&["kill", "c1", "KILL"], 1, "cannot kill a container that is being created");
+        bundle.fails(&["exec", "c1", "true"], 255, "container that is being created");
         create.kill().unwrap();
         create.wait().unwrap();
         await_that("the hook's end", || is_gone(hook));

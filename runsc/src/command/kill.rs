@@ -16,8 +16,12 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
     let name = request.args.get(1).map_or("TERM".into(), |name| name.to_string_lossy());
     let signal = signal::parse(&name)?;
     let is_all = request.flags.is_on("all");
-    if record.status_now() == Status::Stopped {
-        return if is_all { Ok(0) } else { Err("container not running".into()) };
+    match record.status_now() {
+        Status::Stopped if is_all => return Ok(0),
+        Status::Stopped => return Err("container not running".into()),
+        // Hooks may be at work, and nobody would answer.
+        Status::Creating => return Err("cannot kill a container that is being created".into()),
+        Status::Created | Status::Running | Status::Paused => {}
     }
     let number = |flag| match request.flags.number(flag) {
         -1 => Ok(None),
