@@ -36,6 +36,8 @@ fn size((sample, full): (usize, usize)) -> usize {
     if std::env::var("LEFTOVERS").is_ok_and(|it| it == "full") { full } else { sample }
 }
 
+const FIRST: Victim = Victim::FirstChild;
+
 /// A command to be killed, what it needs to be there first, and who is killed.
 struct Crash {
     name: &'static str,
@@ -52,6 +54,10 @@ const CRASHES: &[Crash] = &[
     crash("kill", running, &["kill", ID, "KILL"], Victim::Command),
     crash("delete", stopped, &["delete", ID], Victim::Command),
     crash("delete_force", running, &["delete", "--force", ID], Victim::Command),
+    crash("create_with_hooks", hooked, &["create", "--bundle", "bundle", ID], Victim::Command),
+    crash("start_with_hooks", hooked_and_created, &["start", ID], Victim::Command),
+    crash("delete_with_hooks", hooked_and_stopped, &["delete", ID], Victim::Command),
+    crash("child_of_create_with_hooks", hooked, &["create", "--bundle", "bundle", ID], FIRST),
     crash("child_of_create", |_| Ok(()), &["create", "--bundle", "bundle", ID], Victim::FirstChild),
     crash("child_of_exec", running, &["exec", "--detach", ID, "sleep", "9"], Victim::FirstChild),
 ];
@@ -75,6 +81,23 @@ fn running(bed: &mut Bed) -> Result<()> {
 
 fn stopped(bed: &mut Bed) -> Result<()> {
     bed.stopped().map(drop)
+}
+
+fn hooked(bed: &mut Bed) -> Result<()> {
+    for name in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        bed.set(&format!("/hooks/{name}"), json!([{"path": "/bin/true"}]));
+    }
+    Ok(())
+}
+
+fn hooked_and_created(bed: &mut Bed) -> Result<()> {
+    hooked(bed)?;
+    created(bed)
+}
+
+fn hooked_and_stopped(bed: &mut Bed) -> Result<()> {
+    hooked(bed)?;
+    stopped(bed)
 }
 
 const KINDS: [&str; 4] = ["monitor", "sentry", "gofer", "stub"];

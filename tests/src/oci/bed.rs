@@ -487,6 +487,7 @@ impl Bed {
             self.reaper.reap();
             let left = self.left();
             if left.is_empty() {
+                self.reaper.forget();
                 return Ok(());
             }
             if Instant::now() > deadline {

@@ -144,6 +144,11 @@ impl Reaper {
         }
     }
 
+    /// Forgets those that nobody has asked for: their numbers will be others'.
+    pub fn forget(&mut self) {
+        self.ended.clear();
+    }
+
     /// How this child ended, if it has. Told once.
     pub fn take(&mut self, pid: i32) -> Option<WaitStatus> {
         self.reap();
