@@ -16,6 +16,28 @@ use crate::{
     log::{Format, Rule, Sink, Timestamp},
 };
 
+/// Who else changes files while the sandbox runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum FileAccess {
+    /// Nobody.
+    Exclusive,
+    /// Others now and then: what was learnt is believed for a while.
+    Timed,
+    /// Others at any time.
+    Shared,
+}
+
+impl FileAccess {
+    /// By the flag's word, which has been checked.
+    pub(crate) fn of(word: &str) -> FileAccess {
+        match word {
+            "exclusive" => FileAccess::Exclusive,
+            "timed" => FileAccess::Timed,
+            _ => FileAccess::Shared,
+        }
+    }
+}
+
 /// How guest code runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum PlatformKind {
@@ -89,10 +111,10 @@ pub(crate) struct Config {
     pub(crate) network: Network,
     /// Which mounts are kept off the host.
     pub(crate) overlay: Overlay,
-    /// Whether others change the root file system while the sandbox runs.
-    pub(crate) is_root_shared: bool,
+    /// Who else changes the root file system while the sandbox runs.
+    pub(crate) root_access: FileAccess,
     /// The same for other mounts.
-    pub(crate) are_mounts_shared: bool,
+    pub(crate) mounts_access: FileAccess,
     /// System call tracing.
     pub(crate) strace: Option<Strace>,
     /// `--debug`.
@@ -160,8 +182,8 @@ impl Config {
             },
             network,
             overlay: overlay(&flags.text("overlay2"))?,
-            is_root_shared: flags.text("file-access") == "shared",
-            are_mounts_shared: flags.text("file-access-mounts") == "shared",
+            root_access: FileAccess::of(&flags.text("file-access")),
+            mounts_access: FileAccess::of(&flags.text("file-access-mounts")),
             strace,
             is_debug,
             ignores_cgroups: flags.is_on("ignore-cgroups")

@@ -23,7 +23,7 @@ use sentry::{
     io::{SliceSink, SliceSource},
     vfs::{
         AttributeChange, DirSink, Directory, FileKind, FileOps, Filesystem, Inode, LinkTarget,
-        NewNode, RenameMode, SeekFrom,
+        NewNode, RenameMode, SeekFrom, Trust, trust,
     },
     wait::Try,
 };
@@ -238,21 +238,51 @@ fn special_files_are_names_for_the_kernel() {
 fn a_shared_directory_is_looked_at_again() {
     let served = serve(Access::Shared);
     fs::write(served.path("file"), "1").expect("made");
-    assert!(!served.filesystem().is_cacheable());
+    assert_eq!(served.filesystem().trust(), Trust::Never);
     let file = directory(&served.root()).lookup(b"file").expect("there");
-    assert!(file.revalidate());
+    assert!(is_confirmed(&served, b"file", &file));
     fs::write(served.path("file"), "four").expect("written");
-    assert!(file.revalidate());
+    assert!(is_confirmed(&served, b"file", &file));
     assert_eq!(file.attributes().expect("attributes").size, 4);
     fs::write(served.path("new"), "").expect("made");
     fs::rename(served.path("new"), served.path("file")).expect("moved");
-    assert!(!file.revalidate());
+    assert!(!is_confirmed(&served, b"file", &file));
     let new = directory(&served.root()).lookup(b"file").expect("there");
     assert!(!Arc::ptr_eq(&file, &new));
     assert_eq!(
         new.attributes().expect("attributes").inode,
         fs::metadata(served.path("file")).expect("there").ino()
     );
+}
+
+fn is_confirmed(served: &Served, name: &[u8], inode: &Arc<dyn Inode>) -> bool {
+    directory(&served.root()).confirm(&[(name, inode.clone())]) == 1
+}
+
+#[test]
+fn what_was_learnt_is_believed_for_a_while() {
+    let served = serve(Access::Timed);
+    fs::create_dir(served.path("a")).expect("made");
+    fs::write(served.path("a/file"), "1").expect("made");
+    assert_eq!(served.filesystem().trust(), Trust::Recent);
+    let walked = directory(&served.root()).lookup_path(&[b"a", b"file"]).expect("there");
+    let [a, file] = &*walked.inodes else { panic!("two inodes") };
+    let known = [(b"a".as_slice(), a.clone()), (b"file".as_slice(), file.clone())];
+    let size = || file.attributes().expect("attributes").size;
+    fs::write(served.path("a/file"), "four").expect("written");
+    trust::doubt();
+    assert_eq!(size(), 4);
+    fs::write(served.path("a/file"), "seven").expect("written");
+    assert_eq!(directory(&served.root()).confirm(&known), 2);
+    assert_eq!(size(), 5);
+    fs::write(served.path("a/file"), "to the end").expect("written");
+    let begin = std::time::Instant::now();
+    while size() != 10 {
+        assert!(begin.elapsed().as_secs() < 10, "never asked again");
+    }
+    fs::remove_file(served.path("a/file")).expect("removed");
+    fs::write(served.path("a/file"), "another").expect("made");
+    assert_eq!(directory(&served.root()).confirm(&known), 1);
 }
 
 #[test]

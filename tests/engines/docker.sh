@@ -201,6 +201,42 @@ docker commit cp cpimg | cut -c1-7
 docker run --rm --network none cpimg sh -c 'cat /w; stat -c "%a %u" /w'
 docker rm -f cp; docker rmi -f cpimg >/dev/null
 
+### a-known-file-is-copied-over
+docker run -d --name over --network none busybox sh -c 'echo old >/f; mkdir /d; echo old >/d/f; sleep 1000' >/dev/null
+until docker exec over test -s /d/f; do sleep 0.1; done
+docker exec over sh -c 'cat /f /d/f; ls -l /f /d | wc -l'
+echo newer >f; mkdir -p d; echo newer >d/f; echo second >d/g
+docker cp f over:/f; docker exec over sh -c 'cat /f; stat -c %s /f'
+docker cp d/. over:/d; docker exec over sh -c 'cat /d/f /d/g; ls /d'
+docker exec over sh -c 'echo mine >>/f; cat /f'; docker cp over:/f - | tar -xO
+docker exec over rm /d/g; docker cp over:/d - | tar -t | sort
+docker cp f over:/d/g; docker exec over cat /d/g
+docker diff over | sort
+docker rm -f over
+
+### a-watcher-sees-what-is-copied
+docker run -d --name watch --network none busybox sh -c 'echo old >/f; while :; do grep -q newer /f && break; sleep 0.05; done; stat -c %s /f; cat /f' >/dev/null
+sleep 0.3; echo much newer >f2; docker cp f2 watch:/f; until_ends watch && docker logs watch; docker rm -f watch
+
+### a-volume-is-edited
+mkdir -p conf-$$; echo one >conf-$$/c
+docker run -d --name reload --network none -v "$LAB/conf-$$:/c" busybox sh -c 'o=; while :; do n=$(cat /c/c 2>/dev/null); [ -z "$n" -o "$n" = "$o" ] || { o=$n; echo "$n" "$(stat -c %s /c/c)"; }; [ "$n" = three ] && break; sleep 0.02; done' >/dev/null
+seen() { for i in $(seq 100); do docker logs reload | grep -q "$1" && return; sleep 0.05; done; return 1; }
+seen one; echo two >conf-$$/c; seen two; echo three >conf-$$/.new; mv conf-$$/.new conf-$$/c; seen three
+until_ends reload; docker logs reload; docker rm -f reload
+
+### a-program-is-replaced
+docker run -d --name prog --network none busybox sh -c 'printf "#!/bin/sh\necho old\n" >/p; chmod +x /p; while :; do sleep 1; done' >/dev/null
+until docker exec prog test -x /p; do sleep 0.1; done
+docker exec prog /p; printf '#!/bin/sh\necho new\n' >p; chmod 700 p; docker cp p prog:/p; docker exec prog /p
+docker exec prog sh -c 'cp /bin/busybox /tmp/b; /tmp/b echo copy'
+docker rm -f prog
+
+### build-over-files-of-the-image
+mkdir -p bo; echo new >bo/f; printf 'FROM busybox\nRUN echo old >/f; cat /f\nCOPY f /f\nRUN cat /f; echo more >>/f; rm /etc/group\nCOPY f /etc/group\nCMD cat /f /etc/group\n' >bo/Dockerfile
+DOCKER_BUILDKIT=0 docker build --network none --no-cache -q -t bo bo | cut -c1-7
+run bo; docker rmi -f bo >/dev/null
+
 ### healthcheck
 docker run -d --name he --network none --health-cmd 'test -f /ok' --health-interval 0.5s --health-retries 1 busybox sh -c 'touch /ok; sleep 100' >/dev/null
 for i in $(seq 60); do [ "$(docker inspect -f '{{.State.Health.Status}}' he)" = healthy ] && break; sleep 0.1; done

@@ -58,6 +58,17 @@ echo v >p-in; podman cp p-in cp:/tmp/cpf; podman exec cp cat /tmp/cpf
 podman exec cp sh -c 'echo w >/w'; podman cp cp:/w - | tar -xO; podman diff cp | grep -v /run | sort
 podman rm -f -t 0 cp >/dev/null
 
+### a-known-file-is-copied-over
+podman run -d --name over --network none busybox sh -c 'echo old >/f; mkdir /d; echo old >/d/f; sleep 1000' >/dev/null
+until podman exec over test -s /d/f; do sleep 0.1; done
+podman exec over sh -c 'cat /f /d/f; ls -l /f /d | wc -l'
+echo newer >f; mkdir -p d; echo newer >d/f; echo second >d/g
+podman cp f over:/f; podman exec over sh -c 'cat /f; stat -c %s /f'
+podman cp d/. over:/d; podman exec over sh -c 'cat /d/f /d/g; ls /d'
+podman exec over sh -c 'echo mine >>/f; cat /f'; podman cp over:/f - | tar -xO
+podman diff over | grep -v /run | sort
+podman rm -f -t 0 over >/dev/null
+
 ### start-again-and-kill
 podman create --name again --network none busybox sh -c 'echo run; sleep 100' >/dev/null
 podman start again; podman kill again; podman wait again; podman start again; podman rm -f -t 0 again >/dev/null; echo $?

@@ -18,6 +18,7 @@ use sentry::{
 };
 
 use super::vfs::Sources;
+use crate::config::FileAccess;
 
 /// The gofer's roots, and the sentry's own file systems.
 #[derive(Debug)]
@@ -36,11 +37,15 @@ impl Sources for Systems {
         root: u32,
         is_readonly: bool,
         has_overlay: bool,
-        is_shared: bool,
+        access: FileAccess,
     ) -> Result<Arc<dyn Filesystem>, Errno> {
         // The gofer and the mount's options refuse what must not be written.
         let _ = is_readonly;
-        let access = if is_shared { Access::Shared } else { Access::Exclusive };
+        let access = match access {
+            FileAccess::Exclusive => Access::Exclusive,
+            FileAccess::Timed => Access::Timed,
+            FileAccess::Shared => Access::Shared,
+        };
         let served = GoferFilesystem::attach(&self.gofer, root, access)?;
         let top = served.root().attributes()?;
         if !has_overlay || top.kind != FileKind::Directory {

@@ -14,7 +14,10 @@ use sentry::{
 use tracing::debug;
 
 use super::{copy_up, devices, masks};
-use crate::sandbox::plan::{BootPlan, Bytes, Mount as Planned, MountKind};
+use crate::{
+    config::FileAccess,
+    sandbox::plan::{BootPlan, Bytes, Mount as Planned, MountKind},
+};
 
 /// A part of the tree that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +43,7 @@ pub(super) trait Sources {
         root: u32,
         is_readonly: bool,
         has_overlay: bool,
-        is_shared: bool,
+        access: FileAccess,
     ) -> Result<Arc<dyn Filesystem>, Errno>;
 
     /// A file system of the sentry's own; `None` if there is none of this name.
@@ -56,7 +59,7 @@ pub(super) fn tree(
     let at_root = |source| TreeError::new("root.path", &Bytes::from("/"), source);
     let root = &plan.root;
     let filesystem =
-        sources.served(0, root.is_readonly, root.has_overlay, root.is_shared).map_err(at_root)?;
+        sources.served(0, root.is_readonly, root.has_overlay, root.access).map_err(at_root)?;
     let mount = Mount::new(filesystem, b"root", MountOptions::RELATIME);
     let tree = MountNamespace::new(Arc::clone(&mount));
     let mut readonly = Vec::new();
@@ -86,9 +89,9 @@ fn add(
 ) -> Result<Option<Arc<Mount>>, Errno> {
     let path = &planned.destination.0;
     let filesystem = match &planned.kind {
-        MountKind::Gofer { root, has_overlay, is_shared } => {
+        MountKind::Gofer { root, has_overlay, access } => {
             let is_readonly = planned.flags & RDONLY != 0;
-            sources.served(*root, is_readonly, *has_overlay, *is_shared)?
+            sources.served(*root, is_readonly, *has_overlay, *access)?
         }
         MountKind::Own(name) => match sources.own(name, &own_data(tree, name, planned))? {
             Some(filesystem) => filesystem,

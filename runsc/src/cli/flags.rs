@@ -143,13 +143,13 @@ pub(crate) const GLOBAL: &[Flag] = &[
     ),
     acts(
         "file-access",
-        Kind::Choice(&["exclusive", "shared"]),
-        "exclusive",
-        "whether others change the root file system while the sandbox runs",
+        Kind::Choice(&["exclusive", "timed", "shared"]),
+        "timed",
+        "who else changes the root file system: nobody, others now and then, others at any time",
     ),
     acts(
         "file-access-mounts",
-        Kind::Choice(&["exclusive", "shared"]),
+        Kind::Choice(&["exclusive", "timed", "shared"]),
         "shared",
         "the same for other mounts",
     ),

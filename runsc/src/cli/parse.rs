@@ -290,7 +290,7 @@ mod tests {
     fn the_last_one_wins_and_defaults_hold() {
         let (_, globals, ..) = command("--platform=ptrace --platform systrap list");
         assert_eq!(globals.get("platform"), "systrap");
-        assert_eq!(command("list").1.get("file-access"), "exclusive");
+        assert_eq!(command("list").1.get("file-access"), "timed");
     }
 
     #[test]

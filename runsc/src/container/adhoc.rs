@@ -12,7 +12,7 @@ use nix::unistd;
 
 use crate::{
     cli::Values,
-    config::{Config, Network},
+    config::{Config, FileAccess, Network},
     oci::{caps, mounts},
     sandbox::{
         console,
@@ -80,7 +80,7 @@ pub(crate) fn plan(
         let kind = MountKind::Gofer {
             root: u32::try_from(roots.len()).unwrap_or(u32::MAX),
             has_overlay: false,
-            is_shared: true,
+            access: FileAccess::Shared,
         };
         roots.push(GoferRoot { path: host, is_readonly, ..GoferRoot::default() });
         let flags = if is_readonly { mounts::READONLY } else { 0 };
@@ -133,7 +133,7 @@ pub(crate) fn plan(
         root: Root {
             is_readonly: false,
             has_overlay,
-            is_shared: !has_overlay || config.is_root_shared,
+            access: if has_overlay { config.root_access } else { FileAccess::Shared },
         },
         mounts: guest_mounts,
         masked_paths: Vec::new(),

@@ -71,7 +71,7 @@ pub(crate) fn plan(
         is_foreground: true,
         waits_for_start: false,
         process,
-        root: Root { is_readonly, has_overlay, is_shared: config.is_root_shared },
+        root: Root { is_readonly, has_overlay, access: config.root_access },
         mounts: guest_mounts,
         masked_paths: paths("linux.maskedPaths", linux.and_then(|it| it.masked_paths().as_ref()))?,
         readonly_paths: paths(

@@ -221,5 +221,5 @@ fn served(
         },
         ..GoferRoot::default()
     });
-    Ok(MountKind::Gofer { root, has_overlay, is_shared: config.are_mounts_shared })
+    Ok(MountKind::Gofer { root, has_overlay, access: config.mounts_access })
 }

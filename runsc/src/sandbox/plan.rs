@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::cgroup::Limits;
 use crate::{
-    config::{Network, PlatformKind, Strace},
+    config::{FileAccess, Network, PlatformKind, Strace},
     log::Rule,
 };
 
@@ -335,8 +335,8 @@ pub(crate) struct Root {
     pub(crate) is_readonly: bool,
     /// Whether writes stay in an overlay in memory.
     pub(crate) has_overlay: bool,
-    /// Whether others may change it while the sandbox runs.
-    pub(crate) is_shared: bool,
+    /// Who else changes it while the sandbox runs.
+    pub(crate) access: FileAccess,
 }
 
 /// One mount.
@@ -365,8 +365,8 @@ pub(crate) enum MountKind {
         root: u32,
         /// Whether writes stay in an overlay in memory.
         has_overlay: bool,
-        /// Whether others may change it while the sandbox runs.
-        is_shared: bool,
+        /// Who else changes it while the sandbox runs.
+        access: FileAccess,
     },
     /// A file system of the sentry's own, by its name in mount(2).
     Own(String),

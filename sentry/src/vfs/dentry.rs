@@ -13,22 +13,21 @@ use std::{
         Arc, LazyLock, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
 
-use super::{Filesystem, Inode};
+use super::{
+    Filesystem, Inode,
+    trust::{Learnt, Renewed, Trust},
+};
 use crate::sync::{Mutex, RwLock, levels};
 
 /// Dentries that a file system keeps without anybody using them.
 const CACHED: usize = 16 * 1024;
 /// Missing names that one directory remembers.
 const MISSING: usize = 256;
-/// How long a name is taken to be missing without asking again: somebody outside may make it, as an engine
-/// does that copies files into a container.
-const STAYS_MISSING: Duration = Duration::from_millis(100);
 
 /// A name in the tree and the inode found there.
 pub struct Dentry {
@@ -41,7 +40,9 @@ pub struct Dentry {
     mounted: AtomicU32,
     /// Seen since the cache last looked.
     used: AtomicBool,
-    is_cacheable: bool,
+    trust: Trust,
+    /// When the file system said last that this name leads to this inode.
+    seen: Renewed,
     cache: Weak<DentryCache>,
 }
 
@@ -68,7 +69,7 @@ struct Children {
 enum Child {
     There(Weak<Dentry>),
     /// It was not there at this time.
-    Missing(Instant),
+    Missing(Learnt),
 }
 
 /// What the cache knows of a name.
@@ -100,20 +101,19 @@ impl Dentry {
     pub fn root(filesystem: &dyn Filesystem) -> (Arc<Dentry>, Arc<DentryCache>) {
         let cache = Arc::new(DentryCache::default());
         let link = Link { parent: None, name: Box::from(*b"/"), is_gone: false };
-        let is_cacheable = filesystem.is_cacheable();
-        (Dentry::build(filesystem.root(), link, is_cacheable, Arc::downgrade(&cache)), cache)
+        (Dentry::build(filesystem.root(), link, filesystem.trust(), Arc::downgrade(&cache)), cache)
     }
 
     /// A dentry outside every tree: an anonymous inode's (`anon_inode:[eventfd]`), or an unnamed file's.
     pub fn unattached(inode: Arc<dyn Inode>, name: &[u8]) -> Arc<Dentry> {
         let link = Link { parent: None, name: Box::from(name), is_gone: false };
-        Dentry::build(inode, link, true, Weak::new())
+        Dentry::build(inode, link, Trust::Always, Weak::new())
     }
 
     fn build(
         inode: Arc<dyn Inode>,
         link: Link,
-        is_cacheable: bool,
+        trust: Trust,
         cache: Weak<DentryCache>,
     ) -> Arc<Dentry> {
         Arc::new(Dentry {
@@ -123,7 +123,8 @@ impl Dentry {
             generation: AtomicU64::new(0),
             mounted: AtomicU32::new(0),
             used: AtomicBool::new(false),
-            is_cacheable,
+            trust,
+            seen: Renewed::now(),
             cache,
         })
     }
@@ -131,7 +132,7 @@ impl Dentry {
     /// A file that has no name yet (`O_TMPFILE`), shown as `#number (deleted)` in `parent`.
     pub(super) fn unnamed(parent: &Arc<Dentry>, inode: Arc<dyn Inode>, name: &[u8]) -> Arc<Dentry> {
         let link = Link { parent: Some(parent.clone()), name: Box::from(name), is_gone: true };
-        Dentry::build(inode, link, true, Weak::new())
+        Dentry::build(inode, link, Trust::Always, Weak::new())
     }
 
     /// The file.
@@ -139,9 +140,23 @@ impl Dentry {
         &self.inode
     }
 
-    /// Whether names found here may be believed later.
-    pub(super) fn is_cacheable(&self) -> bool {
-        self.is_cacheable
+    /// How far names found here may be believed later.
+    pub(super) fn trust(&self) -> Trust {
+        self.trust
+    }
+
+    /// Whether its name needs not be asked for again.
+    pub(super) fn is_believed(&self) -> bool {
+        match self.trust {
+            Trust::Always => true,
+            Trust::Recent => self.seen.is_recent(),
+            Trust::Never => false,
+        }
+    }
+
+    /// The file system has said again that it is there.
+    pub(super) fn confirmed(&self) {
+        self.seen.renew();
     }
 
     /// The directory it is in; `None` for roots.
@@ -210,7 +225,7 @@ impl Dentry {
                 }
                 None => Cached::Unknown,
             },
-            Some(Child::Missing(seen)) if seen.elapsed() < STAYS_MISSING => Cached::Missing,
+            Some(Child::Missing(seen)) if seen.is_recent() => Cached::Missing,
             Some(Child::Missing(_)) => Cached::Unknown,
             None => Cached::Unknown,
         }
@@ -232,12 +247,13 @@ impl Dentry {
             }
             if let Some(Child::There(weak)) = children.table.get(name)
                 && let Some(old) = weak.upgrade()
-                && (self.is_cacheable || Arc::ptr_eq(&old.inode, &inode))
+                && (self.trust == Trust::Always || Arc::ptr_eq(&old.inode, &inode))
             {
+                old.confirmed();
                 return Some(old);
             }
             let link = Link { parent: Some(self.clone()), name: Box::from(name), is_gone: false };
-            dentry = Dentry::build(inode, link, self.is_cacheable, self.cache.clone());
+            dentry = Dentry::build(inode, link, self.trust, self.cache.clone());
             children.put(name, Child::There(Arc::downgrade(&dentry)));
         }
         self.keep(&dentry);
@@ -246,21 +262,21 @@ impl Dentry {
 
     /// Remembers that `name` does not exist, unless names have changed since `generation`.
     pub(super) fn insert_missing(&self, name: &[u8], generation: u64) {
-        if !self.is_cacheable {
+        if self.trust == Trust::Never {
             return;
         }
         let mut children = self.children.write();
         if self.generation() == generation
             && !matches!(children.table.get(name), Some(Child::There(weak)) if weak.strong_count() > 0)
         {
-            children.put(name, Child::Missing(Instant::now()));
+            children.put(name, Child::Missing(Learnt::now()));
         }
     }
 
     /// `name` now is `inode`, made under the directory's lock.
     pub(super) fn created(self: &Arc<Self>, name: &[u8], inode: Arc<dyn Inode>) -> Arc<Dentry> {
         let link = Link { parent: Some(self.clone()), name: Box::from(name), is_gone: false };
-        let dentry = Dentry::build(inode, link, self.is_cacheable, self.cache.clone());
+        let dentry = Dentry::build(inode, link, self.trust, self.cache.clone());
         {
             let mut children = self.children.write();
             self.generation.fetch_add(1, Ordering::AcqRel);
@@ -276,8 +292,8 @@ impl Dentry {
         {
             let mut children = self.children.write();
             self.generation.fetch_add(1, Ordering::AcqRel);
-            if self.is_cacheable {
-                children.put(&name, Child::Missing(Instant::now()));
+            if self.trust != Trust::Never {
+                children.put(&name, Child::Missing(Learnt::now()));
             } else {
                 children.take(&name);
             }
@@ -304,6 +320,25 @@ impl Dentry {
             if let Some(cache) = self.cache.upgrade() {
                 cache.discard(&dentry);
             }
+        }
+    }
+
+    /// `child` is not here any more, says the file system: as [`Dentry::invalidate`], unless its name leads
+    /// to another by now.
+    pub(super) fn disbelieve(self: &Arc<Self>, child: &Arc<Dentry>) {
+        let name = child.name();
+        {
+            let mut children = self.children.write();
+            let is_it = |there: &Weak<Dentry>| there.as_ptr() == Arc::as_ptr(child);
+            if !matches!(children.table.get(&name), Some(Child::There(there)) if is_it(there)) {
+                return;
+            }
+            self.generation.fetch_add(1, Ordering::AcqRel);
+            children.take(&name);
+        }
+        child.link.store(Arc::new(Link { parent: Some(self.clone()), name, is_gone: true }));
+        if let Some(cache) = self.cache.upgrade() {
+            cache.discard(child);
         }
     }
 

@@ -9,7 +9,7 @@ use std::{any::Any, fmt, sync::Arc};
 
 use abi::{Errno, fileattr::InodeFlags};
 
-use super::FileOps;
+use super::{FileOps, Trust};
 use crate::{creds::Credentials, mm::Mappable};
 
 /// What a file is (`S_IFMT`). It never changes.
@@ -241,10 +241,10 @@ pub trait Filesystem: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// Whether names found once may be believed without asking again. `false` makes each path walk
-    /// call [`Inode::revalidate`] (shared host directories, `/proc/<pid>`).
-    fn is_cacheable(&self) -> bool {
-        true
+    /// How far names found once may be believed without asking again by [`Directory::confirm`] (host
+    /// directories, `/proc/<pid>`).
+    fn trust(&self) -> Trust {
+        Trust::Always
     }
 }
 
@@ -324,8 +324,7 @@ pub trait Inode: Send + Sync + fmt::Debug + Any {
         Err(Errno::ENODEV)
     }
 
-    /// Whether what a cached dentry says of this inode still holds. Only for file systems that are not
-    /// cacheable.
+    /// Whether it is there at all. Only for file systems whose names are not believed for good.
     fn revalidate(&self) -> bool {
         true
     }
@@ -353,6 +352,12 @@ pub trait Directory: Send + Sync {
             Err(Errno::ENOENT) => Ok(Walked { inodes: Vec::new(), missing: true }),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// How many of the `known` names, each in the directory that the one before it led to, still lead to
+    /// these inodes, which are brought up to date. It is enough to look at the first.
+    fn confirm(&self, known: &[(&[u8], Arc<dyn Inode>)]) -> usize {
+        known.iter().take(1).filter(|(_, inode)| inode.revalidate()).count()
     }
 
     /// Makes a child; `EEXIST` if the name is taken. The owner is `uid`, `gid` (set-group-id directories

@@ -40,6 +40,7 @@ mod place;
 pub mod record_lock;
 pub mod remove;
 pub mod resolve;
+pub mod trust;
 pub mod xattr;
 
 pub use caller::{Caller, Job};
@@ -60,3 +61,4 @@ pub use mount_namespace::{MountNamespace, Spread, Unmount, is_below};
 pub use place::{PathText, Place};
 pub use record_lock::LockOwner;
 pub use resolve::{Lookup, ResolveContext};
+pub use trust::{Learnt, Trust};

@@ -7,7 +7,7 @@ use abi::Errno;
 use bitflags::bitflags;
 
 use super::{
-    Dentry, FileKind, LinkTarget, MountOptions, Place,
+    Dentry, FileKind, LinkTarget, MountOptions, Place, Trust,
     dentry::Cached,
     permission::{self, Access},
 };
@@ -197,10 +197,11 @@ fn lookup_ahead(directory: &Arc<Dentry>, name: &[u8], ahead: &[u8]) -> Result<Ar
     }
     match directory.cached(name) {
         Cached::There(dentry) => {
-            if directory.is_cacheable() || dentry.is_mountpoint() || dentry.inode().revalidate() {
+            let is_there = dentry.is_believed() || dentry.is_mountpoint();
+            if is_there || confirm(directory, name, &dentry, ahead) {
                 return Ok(dentry);
             }
-            directory.invalidate(name);
+            directory.disbelieve(&dentry);
         }
         Cached::Missing => return Err(Errno::ENOENT),
         Cached::Unknown => {}
@@ -210,6 +211,30 @@ fn lookup_ahead(directory: &Arc<Dentry>, name: &[u8], ahead: &[u8]) -> Result<Ar
             return found.ok_or(Errno::ENOENT);
         }
     }
+}
+
+/// Asks the file system whether `child` is still there, and in the same breath for what is known below it
+/// and comes next.
+fn confirm(directory: &Arc<Dentry>, name: &[u8], child: &Arc<Dentry>, ahead: &[u8]) -> bool {
+    let inode = directory.inode().clone();
+    let Some(role) = inode.as_directory() else { return false };
+    let mut last = child.clone();
+    let mut chain = vec![(name, child.clone())];
+    if directory.trust() == Trust::Recent {
+        for name in plain_names(ahead).take(AHEAD - 1) {
+            match last.cached(name) {
+                Cached::There(next) if !next.is_mountpoint() => {
+                    chain.push((name, next.clone()));
+                    last = next;
+                }
+                _ => break,
+            }
+        }
+    }
+    let known: Vec<_> = chain.iter().map(|(name, it)| (*name, it.inode().clone())).collect();
+    let count = role.confirm(&known);
+    chain.iter().take(count).for_each(|(_, dentry)| dentry.confirmed());
+    count > 0
 }
 
 /// Asks the file system and caches the answer: the child, or that there is none. `None` if names

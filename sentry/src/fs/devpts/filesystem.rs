@@ -14,7 +14,7 @@ use crate::{
     creds::Credentials,
     fs::pseudo::{Body, Description, Entries, Entry, Node, PseudoFilesystem, Special, Tree},
     sync::{Mutex, levels},
-    vfs::{FileKind, FileOps, Filesystem, Inode},
+    vfs::{FileKind, FileOps, Filesystem, Inode, Trust},
 };
 
 /// What `statfs(2)` says (`DEVPTS_SUPER_MAGIC`).
@@ -193,8 +193,8 @@ impl Filesystem for Mounted {
         self.devpts.filesystem.options()
     }
 
-    fn is_cacheable(&self) -> bool {
-        false
+    fn trust(&self) -> Trust {
+        Trust::Never
     }
 }
 

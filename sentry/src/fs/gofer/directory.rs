@@ -31,16 +31,28 @@ impl Directory for GoferInode {
         }
         let missing = walk.stop == Some(Errno::ENOENT);
         let mut found: Vec<Arc<GoferInode>> = Vec::with_capacity(walk.steps.len());
-        for (step, name) in walk.steps.into_iter().zip(names) {
-            let inode = self.filesystem.adopt(step);
-            inode.found_at(found.last().map_or(self, |parent| parent), name);
-            found.push(inode);
-        }
+        found
+            .extend(walk.steps.into_iter().zip(names).map(|(step, _)| self.filesystem.adopt(step)));
         if let (Some(text), Some(last)) = (walk.link, found.last()) {
             last.set_link(text);
         }
         let inodes = found.into_iter().map(|inode| inode as Arc<dyn Inode>).collect();
         Ok(Walked { inodes, missing })
+    }
+
+    fn confirm(&self, known: &[(&[u8], Arc<dyn Inode>)]) -> usize {
+        let mut inodes = Vec::with_capacity(known.len());
+        for (name, inode) in known {
+            let Ok(inode) = self.sibling(inode) else { break };
+            inodes.push((*name, inode));
+        }
+        let nodes: Vec<_> = inodes.iter().map(|(name, inode)| (*name, &*inode.node)).collect();
+        // Whatever fails is looked up anew, which tells why.
+        let attrs = self.node.revalidate(&nodes).unwrap_or_default();
+        for ((_, inode), attr) in inodes.iter().zip(&attrs) {
+            inode.learn(attr);
+        }
+        attrs.len().min(inodes.len())
     }
 
     fn create(
@@ -67,7 +79,6 @@ impl Directory for GoferInode {
         }?;
         self.names_changed();
         let inode = self.filesystem.adopt(step);
-        inode.found_at(self, name);
         if let NewNode::Symlink(text) = node {
             inode.set_link(text.to_vec());
         }
@@ -78,7 +89,6 @@ impl Directory for GoferInode {
         let inode = self.sibling(inode)?;
         let attr = self.node.link(name, &inode.node)?;
         inode.learn(&attr);
-        inode.found_at(self, name);
         self.names_changed();
         Ok(())
     }
@@ -118,12 +128,10 @@ impl Directory for GoferInode {
         to.names_changed();
         let moved = self.sibling(inode)?;
         moved.changed();
-        moved.found_at(&to, new_name);
         if let Some(replaced) = replaced {
             let replaced = self.sibling(replaced)?;
             if mode == RenameMode::Exchange {
                 replaced.changed();
-                replaced.found_at(self, name);
             } else {
                 replaced.unlinked();
             }
@@ -154,12 +162,12 @@ impl GoferInode {
 
     /// The child that is named first, if it was asked for ahead or is now, with others.
     fn look_ahead(&self, names: &[&[u8]]) -> Option<Arc<dyn Inode>> {
-        if self.filesystem.access != Access::Exclusive {
+        if self.filesystem.access == Access::Shared {
             return None;
         }
         let filesystem = &self.filesystem;
         let (entries, at, count) = match filesystem.ahead.guess(self.identity, names.first()?) {
-            Guess::Found(inode) => return Some(inode),
+            Guess::Found(inode) => return inode.is_recent().then_some(inode as Arc<dyn Inode>),
             Guess::Ask(entries, at, count) => (entries, at, count),
             Guess::None => return None,
         };
@@ -179,7 +187,6 @@ impl GoferInode {
         let (step, file) = self.node.create(name, OpenFlags::RDWR, new)?;
         self.names_changed();
         let inode = self.filesystem.adopt(step);
-        inode.found_at(self, name);
         self.remember(&inode, file);
         Ok(inode)
     }
@@ -262,7 +269,7 @@ impl FileOps for OpenDirectory {
                 let old = self.listing.lock().replace(listing.clone());
                 drop(old);
                 self.inode.changed();
-                if self.inode.filesystem.access == Access::Exclusive {
+                if self.inode.filesystem.access != Access::Shared {
                     self.inode.filesystem.ahead.listed(self.inode.identity, &listing);
                 }
                 listing

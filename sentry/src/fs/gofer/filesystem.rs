@@ -18,7 +18,7 @@ use rustc_hash::FxHashMap;
 use super::{ahead::Ahead, inode::GoferInode};
 use crate::{
     sync::{Mutex, RwLock, levels},
-    vfs::{self, Filesystem, Inode},
+    vfs::{self, Filesystem, Inode, Trust},
 };
 
 /// Who may change the files while the sandbox runs (`--file-access`).
@@ -26,6 +26,9 @@ use crate::{
 pub enum Access {
     /// Nobody but this sandbox: what was learnt once may be believed.
     Exclusive,
+    /// Others now and then, as an engine that copies files into a container: what was learnt is believed for
+    /// a while.
+    Timed,
     /// Others too: names and attributes are asked for anew.
     Shared,
 }
@@ -199,8 +202,12 @@ impl Filesystem for GoferFilesystem {
         self.policy.contains(Policy::READ_ONLY)
     }
 
-    fn is_cacheable(&self) -> bool {
-        self.access == Access::Exclusive
+    fn trust(&self) -> Trust {
+        match self.access {
+            Access::Exclusive => Trust::Always,
+            Access::Timed => Trust::Recent,
+            Access::Shared => Trust::Never,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     sync::{Mutex, levels},
     vfs::{
         AttributeChange, Attributes, Directory, FileKind, FileOps, Filesystem, Inode, InodeCommon,
-        LinkTarget, Owner, Xattrs,
+        Learnt, LinkTarget, Owner, Xattrs,
     },
 };
 
@@ -39,12 +39,12 @@ pub(super) struct GoferInode {
     open: Mutex<[Weak<OwnedFd>; 3], levels::Leaf>,
     /// A symbolic link's text never changes.
     link: OnceLock<Vec<u8>>,
-    /// Where it was found last, to ask whether it is still there.
-    place: Mutex<Option<(Arc<Node>, Box<[u8]>)>, levels::Leaf>,
 }
 
 struct Known {
     attr: Attr,
+    /// When the host said so.
+    learnt: Learnt,
     /// Whether something has happened that changes attributes.
     is_stale: bool,
     /// Whether they can change unseen: others may write, or a writable mapping exists.
@@ -61,10 +61,9 @@ impl GoferInode {
             filesystem,
             node,
             common: InodeCommon::new(),
-            known: Mutex::new(Known { attr, is_stale: false, is_volatile }),
+            known: Mutex::new(Known { attr, learnt: Learnt::now(), is_stale: false, is_volatile }),
             open: Mutex::new([Weak::new(), Weak::new(), Weak::new()]),
             link: OnceLock::new(),
-            place: Mutex::new(None),
         }
     }
 
@@ -72,7 +71,17 @@ impl GoferInode {
     pub(super) fn learn(&self, attr: &Attr) {
         let mut known = self.known.lock();
         known.attr = *attr;
+        known.learnt = Learnt::now();
         known.is_stale = false;
+    }
+
+    /// Whether the host said so recently, if that matters.
+    pub(super) fn is_recent(&self) -> bool {
+        self.is_young(&self.known.lock())
+    }
+
+    fn is_young(&self, known: &Known) -> bool {
+        self.filesystem.access == Access::Exclusive || known.learnt.is_recent()
     }
 
     /// Something has changed it.
@@ -85,14 +94,6 @@ impl GoferInode {
         self.known.lock().is_volatile = true;
     }
 
-    /// It was found by this name.
-    pub(super) fn found_at(&self, parent: &GoferInode, name: &[u8]) {
-        if self.filesystem.access == Access::Shared {
-            let old = self.place.lock().replace((parent.node.clone(), Box::from(name)));
-            drop(old);
-        }
-    }
-
     pub(super) fn set_link(&self, text: Vec<u8>) {
         // Whoever came first said the same.
         let _ = self.link.set(text);
@@ -102,7 +103,7 @@ impl GoferInode {
     fn attr(&self) -> Result<Attr, Errno> {
         {
             let known = self.known.lock();
-            if !known.is_stale && !known.is_volatile {
+            if !known.is_stale && !known.is_volatile && self.is_young(&known) {
                 return Ok(known.attr);
             }
         }
@@ -115,6 +116,7 @@ impl GoferInode {
                 if self.filesystem.maps_ids() {
                     (known.attr.uid, known.attr.gid) = owner;
                 }
+                known.learnt = Learnt::now();
                 known.is_stale = false;
                 known.attr
             }
@@ -149,11 +151,26 @@ impl GoferInode {
             return Ok(file);
         }
         let file = Arc::new(self.node.open(mode)?);
+        if mode != OpenFlags::RDONLY {
+            self.forget_reading();
+        }
         self.opened(mode, &file);
-        if mode == OpenFlags::RDONLY && self.filesystem.access == Access::Exclusive {
+        if mode == OpenFlags::RDONLY && self.filesystem.access != Access::Shared {
             self.filesystem.keep(&file);
         }
         Ok(file)
+    }
+
+    /// Who opens it next for reading gets a new descriptor. On the host's overlay the first open for writing
+    /// moves a file to the upper layer, and mappings through older descriptors show the lower one for ever.
+    fn forget_reading(&self) {
+        let mut open = self.open.lock();
+        let [reading, ..] = &mut *open;
+        let old = std::mem::take(reading).upgrade();
+        drop(open);
+        if let Some(file) = old {
+            self.filesystem.let_go(&file);
+        }
     }
 
     /// Remembers a donated descriptor.
@@ -271,21 +288,6 @@ impl Inode for GoferInode {
         }
         let file = self.descriptor(OpenFlags::RDONLY)?;
         Ok(Arc::new(super::regular::Mapping { file, identity: (self.device, self.identity.1) }))
-    }
-
-    fn revalidate(&self) -> bool {
-        let place = self.place.lock().clone();
-        let Some((parent, name)) = place else { return true };
-        match parent.revalidate(&[(&name, &self.node)]) {
-            Ok(attrs) => match attrs.first() {
-                Some(attr) => {
-                    self.learn(attr);
-                    true
-                }
-                None => false,
-            },
-            Err(_) => false,
-        }
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

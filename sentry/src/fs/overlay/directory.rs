@@ -87,6 +87,22 @@ impl Directory for OverlayInode {
         Ok(Walked { inodes, missing })
     }
 
+    fn confirm(&self, known: &[(&[u8], Arc<dyn Inode>)]) -> usize {
+        // What is above is nobody else's; what is only below may be a chain there.
+        let mut below = Vec::new();
+        for (name, inode) in known {
+            let Ok(inode) = self.sibling(inode) else { break };
+            match inode.layers() {
+                Layers { upper: None, lower: Some(lower) } => below.push((*name, lower)),
+                _ if below.is_empty() => return 1,
+                _ => break,
+            }
+        }
+        let lower = self.layers().lower;
+        let role = lower.as_ref().and_then(|lower| lower.as_directory());
+        role.map_or(0, |role| role.confirm(&below))
+    }
+
     fn create(
         &self,
         name: &[u8],

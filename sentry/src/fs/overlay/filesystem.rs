@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use super::inode::{Layers, OverlayInode};
 use crate::{
     sync::{Mutex, RwLock, levels},
-    vfs::{self, Filesystem, Inode},
+    vfs::{self, Filesystem, Inode, Trust},
 };
 
 /// `OVERLAYFS_SUPER_MAGIC`.
@@ -197,8 +197,8 @@ impl Filesystem for OverlayFilesystem {
         self.upper.sync()
     }
 
-    fn is_cacheable(&self) -> bool {
-        self.lower.is_cacheable()
+    fn trust(&self) -> Trust {
+        self.lower.trust()
     }
 }
 

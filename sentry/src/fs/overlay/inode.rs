@@ -230,12 +230,6 @@ impl Inode for OverlayInode {
         Ok(Arc::new(super::file::Mapping { inner, identity: self.number }))
     }
 
-    fn revalidate(&self) -> bool {
-        let layers = self.layers();
-        // What is above is nobody else's.
-        layers.upper.is_some() || layers.lower.is_some_and(|lower| lower.revalidate())
-    }
-
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }

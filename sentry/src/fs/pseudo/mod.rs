@@ -31,7 +31,7 @@ use crate::{
     sync::{Mutex, levels},
     vfs::{
         self, AttributeChange, Attributes, Directory, FileKind, FileOps, Filesystem, Inode,
-        InodeCommon, LinkTarget, Timestamp,
+        InodeCommon, LinkTarget, Timestamp, Trust,
     },
 };
 
@@ -149,7 +149,7 @@ pub struct Description {
     pub magic: i64,
     /// As [`Filesystem::options`].
     pub options: String,
-    /// As [`Filesystem::is_cacheable`].
+    /// Whether names are believed for good, or never ([`Filesystem::trust`]).
     pub is_cacheable: bool,
 }
 
@@ -251,8 +251,8 @@ impl Filesystem for PseudoFilesystem {
         self.description.options.clone()
     }
 
-    fn is_cacheable(&self) -> bool {
-        self.description.is_cacheable
+    fn trust(&self) -> Trust {
+        if self.description.is_cacheable { Trust::Always } else { Trust::Never }
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     creds::Credentials,
     sync::{Mutex, levels},
-    vfs::{FileKind, FileOps, Filesystem, Inode, anon::AnonInode, anonymous_device},
+    vfs::{FileKind, FileOps, Filesystem, Inode, Trust, anon::AnonInode, anonymous_device},
 };
 
 /// A file system in memory: what a mount holds. It keeps the tree; inodes keep only the [`Volume`].
@@ -156,8 +156,8 @@ impl Filesystem for Tmpfs {
         Filesystem::options(&*self.volume)
     }
 
-    fn is_cacheable(&self) -> bool {
-        self.volume.opener.is_none()
+    fn trust(&self) -> Trust {
+        if self.volume.opener.is_none() { Trust::Always } else { Trust::Never }
     }
 
     fn is_read_only(&self) -> bool {
