@@ -231,7 +231,6 @@ impl TaskView for OneTask {
         let (facts, group) = (self.task.facts(), self.task.group());
         let state = match self.task.run_state() {
             RunState::Running => 'R',
-            RunState::Sleeping if self.is_caller() => 'R',
             RunState::Sleeping => 'S',
             RunState::Stopped => 'T',
             RunState::Traced => 't',
@@ -387,10 +386,6 @@ impl OneTask {
     fn start(&self) -> u64 {
         let booted = self.kernel.upgrade().map_or(0, |kernel| kernel.booted());
         self.task.started().saturating_sub(booted)
-    }
-
-    fn is_caller(&self) -> bool {
-        calling::task().is_some_and(|task| Arc::ptr_eq(&task, &self.task))
     }
 
     fn is_own_process(&self) -> bool {

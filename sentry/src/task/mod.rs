@@ -342,10 +342,10 @@ impl Task {
             RunState::Traced
         } else if self.is_stopped.load(Ordering::Relaxed) {
             RunState::Stopped
-        } else if self.in_guest.load(Ordering::Relaxed) && !self.waits_in_stub() {
-            RunState::Running
-        } else {
+        } else if self.sleeper.is_asleep() || self.waits_in_stub() {
             RunState::Sleeping
+        } else {
+            RunState::Running
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Sleeper {
     is_poked: AtomicBool,
     /// Whether looking has been worth it lately.
     luck: AtomicU32,
+    /// The thread sleeps, or looks for a moment before it does.
+    is_asleep: AtomicBool,
 }
 
 /// Threads that look instead of sleeping. They must leave a processor to whoever is to wake them.
@@ -165,7 +167,15 @@ impl Sleeper {
     /// Sleeps until woken, interrupted or `deadline`. `Ok` may come without a cause.
     pub fn sleep(&self, deadline: Option<Instant>) -> Result<(), Cut> {
         assert_none_held();
-        platform::asleep(|| self.sleep_counted(deadline))
+        self.is_asleep.store(true, Ordering::Relaxed);
+        let result = platform::asleep(|| self.sleep_counted(deadline));
+        self.is_asleep.store(false, Ordering::Relaxed);
+        result
+    }
+
+    /// Whether its thread sleeps now: what `/proc` shows, nothing to rely on.
+    pub fn is_asleep(&self) -> bool {
+        self.is_asleep.load(Ordering::Relaxed)
     }
 
     fn sleep_counted(&self, deadline: Option<Instant>) -> Result<(), Cut> {
