@@ -64,4 +64,6 @@ pub fn limit() {
     let mut fds = [0i32; 2];
     show!("pipe", sys!(pipe, fds.as_mut_ptr()));
     show!("missing file first", sys!(open, c"none", libc::O_RDONLY, 0));
+    // To clear up takes one.
+    sys!(close, last).ok();
 }
