@@ -24,8 +24,8 @@ pub enum Trust {
     Never,
 }
 
-/// How long something recent is: less than from an engine's copying to the guest's noticing.
-const RECENT_NS: u64 = 100_000_000;
+/// How long something recent is: a person who has copied a file in does not look sooner.
+const RECENT_NS: u64 = 1_000_000_000;
 
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 static DOUBTED: AtomicU64 = AtomicU64::new(0);
