@@ -225,6 +225,25 @@ impl Place {
         Place { at: self.stub_at, stub_at: self.stub_at, is_free, ..own }
     }
 
+    /// The place of a fresh stub, which is made ready where the calling thread runs before its guest is.
+    pub(crate) fn fresh(stub: impl Fn() -> Option<i32>) -> Place {
+        let place = Place::default();
+        let Some(at) = TIED.get().filter(|_| !place.is_free) else { return place };
+        let number = cpus().numbers.get(at).copied().unwrap_or(0);
+        let is_tied = stub().is_some_and(|tid| sys::tie(tid, &[number]));
+        place.with_stub_at(is_tied.then_some(at))
+    }
+
+    /// The same for a thread that is tied elsewhere already.
+    pub(crate) fn with_stub_at(self, stub_at: Option<usize>) -> Place {
+        Place { stub_at, ..self }
+    }
+
+    /// Where the stub is tied.
+    pub(crate) fn stub_at(&self) -> Option<usize> {
+        self.stub_at
+    }
+
     /// Before the guest runs: settles where both threads run, and counts the pair there. Returns how
     /// often each shall look before it sleeps. `last_cpu`: where the stub says that it last ran. `can_look`:
     /// both share a word to look at; then it gives what keeps the stub from looking.

@@ -240,7 +240,8 @@ impl Pool {
     pub(crate) fn take(&self) -> Result<SystrapContext, Error> {
         let (process, thread, state) = self.take_parts()?;
         let initial = Some(state.initial());
-        Ok(SystrapContext::new(process, thread, &state, initial, Place::default()))
+        let place = Place::fresh(|| thread.bell.checked_tid());
+        Ok(SystrapContext::new(process, thread, &state, initial, place))
     }
 
     /// The parts of a fresh stub.
