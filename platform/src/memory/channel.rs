@@ -98,6 +98,14 @@ impl Channel {
         self.stub_addr
     }
 
+    /// Has the host find memory for what every stub thread uses: its operations and its first frame.
+    pub(crate) fn warm(&self) {
+        const PAGE: usize = 4096;
+        for offset in [OPS_OFFSET, CHANNEL_SIZE - 2 * PAGE, CHANNEL_SIZE - PAGE] {
+            self.write(offset, &[0]);
+        }
+    }
+
     /// Runs `give` with the file, which is closed afterwards: a stub gets it once.
     pub(crate) fn give_file<T>(&self, give: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
         let file = self.file.lock().take()?;

@@ -16,7 +16,7 @@ use super::{
         BUFFER_OFFSET, BUFFER_SIZE, COMMAND_COPY_IN, COMMAND_COPY_OUT, COMMAND_EXIT,
         COMMAND_RESUME, FEATURE_FSGSBASE, FEATURE_FUTEX, PEEK_OFFSET, PEEK_SIZE,
     },
-    subprocess::{Subprocess, Thread, cleanup, op, within},
+    subprocess::{Rest, Subprocess, Thread, cleanup, op, within},
     wake,
 };
 use crate::{
@@ -199,6 +199,13 @@ impl SystrapContext {
         len.checked_sub(left)
     }
 
+    /// With what its thread can serve another guest, if it waits for orders.
+    fn rest(&self) -> Option<Rest> {
+        let waits = wake::is_waiting(self.thread.channel.turn());
+        let (bases, stub_at) = (self.bases, self.place.stub_at());
+        self.frame.filter(|_| waits).map(|frame| Rest { frame, bases, stub_at })
+    }
+
     fn is_watching(&self) -> bool {
         self.frame.is_some() && wake::is_watching(self.thread.channel.turn())
     }
@@ -322,8 +329,15 @@ impl Context for SystrapContext {
     fn spawn_thread(&mut self) -> Result<Box<dyn Context>, Error> {
         self.place.make_room();
         let state = self.extended_state()?;
-        let thread = self.process.spawn(&self.thread, self.looks)?;
         let (process, place) = (Arc::clone(&self.process), self.place.child());
+        if let Some((thread, rest)) = self.process.reuse() {
+            let place = place.with_stub_at(rest.stub_at);
+            let mut context = SystrapContext::new(process, thread, &self.layout, None, place);
+            (context.frame, context.bases) = (Some(rest.frame), rest.bases);
+            context.write_state(rest.frame, &state)?;
+            return Ok(Box::new(context));
+        }
+        let thread = self.process.spawn(&self.thread, self.looks)?;
         Ok(Box::new(SystrapContext::new(process, thread, &self.layout, Some(state), place)))
     }
 
@@ -418,10 +432,13 @@ impl Caller for SystrapContext {
 impl Drop for SystrapContext {
     fn drop(&mut self) {
         self.place.leave_for_good();
-        if self.process.remove(&self.thread) && self.frame().is_ok() {
+        let rest = self.rest();
+        if self.process.remove(&self.thread, rest) && self.frame().is_ok() {
             self.thread.channel.set(field::COMMAND, COMMAND_EXIT);
             wake::give(self.thread.channel.turn());
         }
+        let (thread, process) = (Arc::clone(&self.thread), Arc::clone(&self.process));
+        self.process.fixed.spares.discard(thread, process);
     }
 }
 

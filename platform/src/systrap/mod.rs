@@ -21,6 +21,7 @@ pub(crate) mod gate;
 pub(crate) mod pool;
 #[allow(unreachable_pub, reason = "the file is also a module of the stub's")]
 pub(crate) mod shared;
+pub(crate) mod spares;
 pub(crate) mod stub;
 pub(crate) mod subprocess;
 pub(crate) mod wake;

@@ -3,7 +3,11 @@
 
 use std::{
     os::fd::AsFd,
-    sync::{Arc, OnceLock, mpsc},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -18,6 +22,7 @@ use super::{
     frame::Frame,
     gate::Gate,
     shared::{BUFFER_OFFSET, CHANNEL_SIZE, OP_MAY_FAIL, Op},
+    spares::Spares,
     stub::{self, Birth},
     subprocess::{Pending, Registry, Subprocess, Thread, op},
 };
@@ -50,6 +55,9 @@ pub(crate) const HANDLED: &[i32] = &[
 /// All but SIGSEGV and SIGBUS: a handler may fault when it copies.
 const BLOCKED: u64 = !(1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGBUS - 1));
 
+/// How many threads of all stubs may wait for another guest: they are the host's tasks and nobody's.
+const RESTING: usize = 64;
+
 /// mseal(2), Linux 6.10.
 const SYS_MSEAL: i64 = 462;
 
@@ -73,6 +81,9 @@ pub(crate) struct Fixed {
     pub(crate) layout: Layout,
     pub(crate) features: u32,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) spares: Arc<Spares>,
+    /// Stub threads, of all processes, that wait for another guest.
+    pub(crate) resting: AtomicUsize,
     /// What stands before clone(2), where the host has such.
     pub(crate) gate: OnceLock<Gate>,
 }
@@ -80,6 +91,12 @@ pub(crate) struct Fixed {
 impl Fixed {
     fn password(&self) -> u64 {
         self.gate.get().map_or(0, |gate| gate.password)
+    }
+
+    /// Whether one more thread may wait for another guest.
+    pub(crate) fn take_bed(&self) -> bool {
+        let more = |count| (count < RESTING).then_some(count + 1);
+        self.resting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 }
 
@@ -169,6 +186,8 @@ impl Pool {
             layout,
             features,
             registry: registry_of_all,
+            spares: Spares::new(layout, features),
+            resting: AtomicUsize::new(0),
             gate: OnceLock::new(),
         });
         let thread = Arc::new(first_thread(&fixed)?);
@@ -228,6 +247,7 @@ impl Pool {
         thread.await_birth(0)?;
         confine(&thread, &fixed, pid, text_len)?;
         let state = Arc::new(StateLayout::of(&thread.channel, Frame::of(&thread.channel)?)?);
+        fixed.spares.keep().map_err(host("start the keeper"))?;
         let zygote = Mutex::new(Zygote { process, thread, next: None });
         Ok(Arc::new(Pool { fixed, state, zygote, _alive: alive }))
     }
@@ -254,6 +274,12 @@ impl Pool {
             thread.await_birth(0)?;
         }
         Ok((process, thread, Arc::clone(&self.state)))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.fixed.spares.close();
     }
 }
 
@@ -356,7 +382,7 @@ fn place_text(layout: &Layout, len: u64) -> Result<u64, Error> {
 /// The zygote's thread, whose channel lies where nothing of this process does.
 fn first_thread(fixed: &Fixed) -> Result<Thread, Error> {
     for _ in 0..DRAWS {
-        let thread = Thread::new(fixed)?;
+        let thread = Thread::new(&fixed.layout, fixed.features)?;
         if sys::is_free(thread.channel.stub_addr(), CHANNEL_SIZE as u64) {
             return Ok(thread);
         }

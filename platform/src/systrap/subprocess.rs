@@ -17,11 +17,12 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{
     filter,
+    frame::Frame,
     gate::Pass,
     pool::{Fixed, Kind},
     shared::{
         CHANNEL_SIZE, COMMAND_OPS, EVENT_DONE, EVENT_SIGNAL, OP_ALWAYS, OP_MAY_FAIL, OPS_MAX, Op,
-        SCRATCH_OFFSET, STACK_OFFSET, STACK_SIZE,
+        SCRATCH_OFFSET, STACK_OFFSET, STACK_SIZE, TURN_SENTRY,
     },
     wake,
 };
@@ -31,7 +32,7 @@ use crate::{
     memory::{
         channel::{Channel, field},
         hostcall::word,
-        range,
+        range::{self, Layout},
     },
     ptrace::tracee::{Came, Stopped},
     sys,
@@ -41,6 +42,10 @@ use crate::{
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a new stub may take to say that it is there.
 const BIRTH_DEADLINE: Duration = Duration::from_secs(20);
+/// How many threads of a process may wait for another guest.
+const RESTING: usize = 4;
+/// How often to look whether it has failed before.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What is told to a stub to do: an [`Op`] with its rules by name.
 pub(crate) fn op(number: i64, args: [u64; 6]) -> Op {
@@ -62,12 +67,12 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    pub(crate) fn new(fixed: &Fixed) -> Result<Thread, Error> {
+    pub(crate) fn new(layout: &Layout, features: u32) -> Result<Thread, Error> {
         let host = |source| Error::Host { call: "make a channel", source };
         let size = CHANNEL_SIZE as u64;
-        let addr = range::place(&fixed.layout, size, size).map_err(host)?;
+        let addr = range::place(layout, size, size).map_err(host)?;
         let channel = Channel::new(addr).map_err(host)?;
-        channel.set(field::FEATURES, fixed.features);
+        channel.set(field::FEATURES, features);
         Ok(Thread { channel, bell: Arc::default(), given: AtomicU64::new(0) })
     }
 
@@ -194,6 +199,17 @@ impl Thread {
     }
 }
 
+/// What a thread that waits for another guest needs to be told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rest {
+    /// The frame that it waits in.
+    pub(crate) frame: Frame,
+    /// Its segment bases.
+    pub(crate) bases: (u64, u64),
+    /// The CPU that it is tied to.
+    pub(crate) stub_at: Option<usize>,
+}
+
 /// A stub process on its way.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -203,6 +219,18 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// Waits until the process says who it is, or `parent` is done: one wake-up fewer than waiting for
+    /// the one and then for the other.
+    fn await_word(&self, parent: &Thread) -> Result<(), Error> {
+        let host = |source| Error::Host { call: "wait for a new stub", source };
+        let start = Instant::now();
+        while parent.channel.turn().load(Ordering::Acquire) < TURN_SENTRY
+            && start.elapsed() < BIRTH_DEADLINE
+            && !sys::is_readable(self.socket.as_fd(), LOOK).map_err(host)?
+        {}
+        Ok(())
+    }
+
     /// Waits until the process of `parent`'s says who it is.
     pub(crate) fn meet(self, parent: &Subprocess) -> Result<(Arc<Subprocess>, Arc<Thread>), Error> {
         let Pending { child, socket, stub_socket } = self;
@@ -258,6 +286,8 @@ struct Threads {
     /// The first thread, when it ended before others: it must stay, for the host finds a process's
     /// memory by it.
     parked: Option<Arc<Thread>>,
+    /// Threads without a guest.
+    resting: Vec<(Arc<Thread>, Rest)>,
 }
 
 impl Subprocess {
@@ -301,8 +331,9 @@ impl Subprocess {
         threads.live == 0
     }
 
-    /// A thread is to go. Returns whether it shall end itself; else it stays or the process goes.
-    pub(crate) fn remove(&self, thread: &Arc<Thread>) -> bool {
+    /// A thread is to go, in whose place `rest` can be done with it. Returns whether it shall end itself;
+    /// else it stays, or the process goes.
+    pub(crate) fn remove(&self, thread: &Arc<Thread>, rest: Option<Rest>) -> bool {
         let mut threads = self.threads.lock();
         threads.live = threads.live.saturating_sub(1);
         if threads.live == 0 {
@@ -310,11 +341,35 @@ impl Subprocess {
             self.kill();
             return false;
         }
-        if thread.bell.tid() == self.pid {
-            threads.parked = Some(Arc::clone(thread));
+        let is_first = thread.bell.tid() == self.pid;
+        let may_rest = || threads.resting.len() < RESTING && self.fixed.take_bed();
+        if let Some(rest) = rest
+            && (is_first || may_rest())
+        {
+            threads.resting.push((Arc::clone(thread), rest));
             return false;
         }
-        true
+        if is_first {
+            threads.parked = Some(Arc::clone(thread));
+        }
+        !is_first
+    }
+
+    /// A thread that has lost its guest and waits for another one.
+    pub(crate) fn reuse(&self) -> Option<(Arc<Thread>, Rest)> {
+        let mut threads = self.threads.lock();
+        let (thread, rest) = threads.resting.pop()?;
+        threads.live += 1;
+        drop(threads);
+        self.leave_bed(&thread);
+        Some((thread, rest))
+    }
+
+    /// The first thread has no bed, for it has to stay in any case.
+    fn leave_bed(&self, thread: &Thread) {
+        if thread.bell.tid() != self.pid {
+            self.fixed.resting.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 
     /// Changes how many want wake-ups to come to the sentry, and tells the threads.
@@ -406,6 +461,7 @@ impl Subprocess {
         let pass = self.expect(thread);
         let pending = self.begin_fork(thread, 0)?;
         pass.map_or(Ok(()), |pass| pass.admit(thread))?;
+        pending.await_word(thread)?;
         thread.done(spins)?;
         let child = self.forked(thread, pending)?;
         drop(held);
@@ -416,10 +472,8 @@ impl Subprocess {
     /// [`Thread::done`], but that somebody has to admit it at the gate unless it has the password.
     /// The caller sees to it that nothing else is done with it meanwhile.
     pub(crate) fn begin_fork(&self, thread: &Thread, password: u64) -> Result<Pending, Error> {
-        let host = |call| move |source| Error::Host { call, source };
-        let child = Arc::new(Thread::new(&self.fixed)?);
-        let (socket, theirs) = sys::socket_pair().map_err(host("make a stub's socket"))?;
-        sys::pass_credentials(socket.as_fd()).map_err(host("set up a stub's socket"))?;
+        let child = Arc::new(self.fixed.spares.thread()?);
+        let (socket, theirs) = self.fixed.spares.sockets()?;
         let addr = child.channel.stub_addr();
         let size = CHANNEL_SIZE as u64;
         let (socket_fd, channel_fd) = self.free_descriptors();
@@ -481,7 +535,7 @@ impl Subprocess {
 
     /// Makes `thread` start another thread in this process.
     pub(crate) fn spawn(&self, thread: &Thread, spins: u32) -> Result<Arc<Thread>, Error> {
-        let child = Arc::new(Thread::new(&self.fixed)?);
+        let child = Arc::new(self.fixed.spares.thread()?);
         let addr = child.channel.stub_addr();
         let size = CHANNEL_SIZE as u64;
         let (fd, _) = self.free_descriptors();
@@ -590,6 +644,8 @@ impl AddressSpace for Subprocess {
 impl Drop for Subprocess {
     fn drop(&mut self) {
         self.kill();
+        let resting = std::mem::take(&mut self.threads.get_mut().resting);
+        resting.iter().for_each(|(thread, _)| self.leave_bed(thread));
         if self.fixed.kind == Kind::Ptrace && self.status().is_none() {
             self.fixed.registry.forget(self.pid);
             if let Err(error) = sys::reap(self.pid) {

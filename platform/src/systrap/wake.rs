@@ -31,6 +31,11 @@ pub(crate) fn is_watching(turn: &AtomicU32) -> bool {
     turn.load(Ordering::Relaxed) == TURN_SENTRY
 }
 
+/// Whether the stub waits for a command.
+pub(crate) fn is_waiting(turn: &AtomicU32) -> bool {
+    matches!(turn.load(Ordering::Acquire), TURN_SENTRY | TURN_SENTRY_STUB_SLEEPS)
+}
+
 /// Waits for the sentry's turn. Looks `spins` times, then sleeps, `first` for so long; `check` runs after
 /// each sleep that timed out or was for nothing, and ends the wait with its error or says how long the next
 /// sleep may be.

@@ -60,6 +60,7 @@ contract! {
         an_interrupt_before_the_run_counts,
         many_threads_call_at_once,
         the_first_thread_may_leave_first,
+        threads_that_follow_each_other_begin_alike,
     }
     life::{
         killed_while_running,

@@ -11,7 +11,7 @@ use platform::Exit;
 
 use crate::{
     code,
-    guest::{DATA, Host, STACK},
+    guest::{DATA, Guest, Host, STACK},
 };
 
 pub fn fork_copies_memory(host: &Host) {
@@ -178,4 +178,56 @@ pub fn the_first_thread_may_leave_first(host: &Host) {
     assert_eq!(child.word(DATA), 4);
     child.registers.rax = 5;
     assert_eq!(child.call(), 5);
+}
+
+pub fn threads_that_follow_each_other_begin_alike(host: &Host) {
+    let mut guest = host.guest(code::xmm());
+    guest.put(DATA, 0x1111);
+    guest.put(DATA + 8, 0xdead);
+    (guest.registers.rsi, guest.registers.rdi) = (DATA, DATA + 64);
+    guest.call();
+    let threads = |guest: &Guest| {
+        let tasks = format!("/proc/{}/task", guest.space.host_pid());
+        std::fs::read_dir(tasks).unwrap().count()
+    };
+    let mut first = None;
+    let run = |from: &mut Guest, number: u64, first: &mut Option<Guest>| {
+        let context = from.context.spawn_thread().unwrap();
+        let mut other = from.beside(context);
+        (other.registers.fs_base, other.registers.gs_base) = (0x7000 * number, 0x9000);
+        other.registers.rdi = DATA + 64 + 8 * number;
+        other.registers.r12 = number;
+        other.call();
+        assert_eq!(other.word(DATA + 64 + 8 * number), 0x1111, "its maker's state, not another's");
+        // Leaves other values behind, and an interrupt that comes too late.
+        other.registers.rsi = DATA + 8;
+        other.call();
+        let r = other.registers;
+        assert_eq!((r.fs_base, r.gs_base, r.r12), (0x7000 * number, 0x9000, number));
+        other.context.interrupter().interrupt();
+        match number {
+            3 => *first = Some(other),
+            _ => other.context.exit(),
+        }
+    };
+    for number in 1..20 {
+        run(&mut guest, number, &mut first);
+        assert_eq!((guest.registers.fs_base, guest.registers.gs_base), (0, 0));
+    }
+    // This one, that one, and a few that wait for a guest.
+    assert!(threads(&guest) <= 2 + 4, "{} host threads", threads(&guest));
+    // Where the first thread was, another one may be.
+    let mut stays = first.unwrap();
+    guest.context.exit();
+    stays.registers.rsi = DATA;
+    stays.call();
+    stays.call();
+    for number in 20..26 {
+        run(&mut stays, number, &mut None);
+    }
+    let context = stays.context.fork().unwrap();
+    let mut child = stays.beside(context);
+    child.registers.rdi = DATA + 512;
+    child.call();
+    assert_eq!(child.word(DATA + 512), 0x1111);
 }
