@@ -269,3 +269,24 @@ docker rm ip
 
 ### remove-force
 docker run -d --name rf --network none busybox sleep 1000 >/dev/null; docker rm -f rf; docker ps -aq --filter name=rf | wc -l
+
+### cycles-leave-nothing
+# LEFTOVERS=full has 200.
+count() {
+  ls -l /proc/[0-9]*/exe 2>/dev/null | grep -c -- "-> $RUNTIME\$"
+  grep -c "$LAB" /proc/mounts
+  find /sys/fs/cgroup -path "*/$(basename "$LAB")/?*" -type d | wc -l
+  find "$LAB/exec" -path '*runtime-*' -type d | wc -l
+}
+run busybox true
+before=$(count); files=$(ls /proc/$(cat pid)/fd | wc -l)
+n=4; [ "$LEFTOVERS" = full ] && n=200
+for i in $(seq $n); do
+  docker create --name cy-$i --network none busybox sh -c 'echo up; sleep 1000' >/dev/null && docker start cy-$i >/dev/null || echo "start $i"
+  docker exec cy-$i sh -c 'echo in; exit 7' >said; [ "$? $(cat said)" = "7 in" ] || echo "exec $i"
+  if [ $((i % 2)) = 0 ]; then docker kill cy-$i >/dev/null || echo "kill $i"; fi
+  docker rm -f cy-$i >/dev/null || echo "rm $i"
+done
+for i in $(seq 20); do [ "$(count)" = "$before" ] && break; sleep 0.1; done
+[ "$(count)" = "$before" ] && echo clean || echo $before / $(count)
+[ "$(ls /proc/$(cat pid)/fd | wc -l)" -le $((files + 20)) ] || echo "files are left open"

@@ -18,6 +18,8 @@ use crate::script::{self, Outcome};
 
 /// How long an engine may take to come up, or a script to run.
 const LIMIT: Duration = Duration::from_secs(120);
+/// The same for a script that does all it can (`LEFTOVERS=full`).
+const FULL_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Namespaces with an engine in them.
 #[derive(Debug)]
@@ -75,7 +77,8 @@ impl Lab {
             .args(["bash", "-c", &format!("{}\n{script}", self.prelude)])
             .env("RUNTIME", runtime)
             .env("LAB", self.dir.path());
-        script::finish(&mut command, None, LIMIT)
+        let is_full = std::env::var_os("LEFTOVERS").is_some_and(|it| it == "full");
+        script::finish(&mut command, None, if is_full { FULL_LIMIT } else { LIMIT })
     }
 }
 
