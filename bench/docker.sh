@@ -17,6 +17,8 @@ fi
 guest=$2 rounds=$3
 shift 3
 ip link set lo up
+# Old crun does not take both versions of cgroups at once.
+umount /sys/fs/cgroup/unified 2>/dev/null || true
 mount --make-rshared /
 cd "$WORK"
 names=() runtimes=
