@@ -4,7 +4,7 @@
 # GUEST is `bench-guest`. The daemon is Debian's, in namespaces of its own that take with them all it starts. Printed
 # are the median of ROUNDS runs, interleaved, and for a container that sleeps the Pss of all processes in its cgroup
 # and the CPU time that they use. Needs root, dockerd, docker and containerd.
-set -euo pipefail
+set -eu
 if [ "${1-}" != inside ]; then
   export WORK CGROUP
   WORK=$(mktemp -d /tmp/benchXXXX)
