@@ -654,14 +654,15 @@ GOCACHE=/tmp/gc GO111MODULE=off go build -o s s.go && ./s
 seq 200 > f; vim.tiny -es -u NONE -c 'g/5$/d' -c '%s/^1/X/' -c 'w! g' -c 'r !echo read' -c 'wq'; wc -l f g; tail -n 2 f; sha256sum g
 ### pty-session-leader-exit
 python3 - <<'X'
-import os,pty,fcntl,termios,time
-m,s=pty.openpty()
+import os,pty,fcntl,termios
+m,s=pty.openpty(); r,w=os.pipe()
 for i in range(3):
     pid=os.fork()
     if pid==0:
-        os.setsid(); fcntl.ioctl(s,termios.TIOCSCTTY,0); os.write(s,b'%d\n'%i); os._exit(i)
+        os.setsid(); fcntl.ioctl(s,termios.TIOCSCTTY,0); os.write(s,b'%d\n'%i); os.read(r,1); os._exit(i)
+    # What it wrote is read before it ends: a hangup may throw the rest away.
+    print(os.read(m,99)); os.write(w,b'.')
     print(os.waitstatus_to_exitcode(os.waitpid(pid,0)[1]))
-print(os.read(m,99))
 X
 ### bash-background-tty-read
 python3 - <<'X'

@@ -223,6 +223,8 @@ impl Current {
     fn stop_here(&self) {
         let mut group = self.task.group().lock();
         let epoch = group.job_epoch;
+        // Before the parent hears of it: it may attach at once, to what has stopped.
+        self.task.trace().lock().followed = group.stop_order;
         if let JobState::Stopping { signal, .. } = group.job
             && group.arrive(&self.task)
         {
@@ -230,7 +232,6 @@ impl Current {
             exit::notify_stopped(&self.kernel, self.task.pid(), signal);
             group = self.task.group().lock();
         }
-        self.task.trace().lock().followed = group.stop_order;
         self.task.is_stopped.store(true, Ordering::SeqCst);
         while group.job_epoch == epoch
             && group.job != JobState::Running
