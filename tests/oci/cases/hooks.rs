@@ -405,6 +405,22 @@ pub fn a_failing_poststop_does_not_keep_the_next_from_running(bed: &mut Bed) -> 
     bed.fails(&["state", ID], 1, "does not exist").map(drop)
 }
 
+pub fn create_container_has_the_containers_namespaces(bed: &mut Bed) -> Result<()> {
+    let at = bed.path("seen").display().to_string();
+    let line = format!("cat >/dev/null; cd /proc/self/ns; readlink net uts mnt >{at}");
+    bed.set("/hooks/createContainer", json!([hook(&line)]));
+    let pid = bed.create()?;
+    let seen = fs::read_to_string(&at)?;
+    let seen: Vec<_> = seen.lines().collect();
+    let name = |of: &str, it: &str| -> Result<String> {
+        Ok(fs::read_link(format!("/proc/{of}/ns/{it}"))?.display().to_string())
+    };
+    let pid = pid.to_string();
+    ensure!(seen[..2] == [name(&pid, "net")?, name(&pid, "uts")?], "{seen:?}");
+    ensure!(seen[2] != name("self", "mnt")?, "{seen:?}: the host's mounts");
+    Ok(())
+}
+
 /// What `createContainer` mounts is in the container and nowhere else.
 pub fn create_container_can_mount_in_the_root(bed: &mut Bed) -> Result<()> {
     let at = bed.rootfs().join("tmp").display().to_string();
