@@ -237,8 +237,10 @@ impl Bed {
     /// What was appended to the log since the last look.
     fn new_log(&mut self) -> Result<Vec<Value>> {
         let text = fs::read_to_string(self.path("log")).unwrap_or_default();
-        let new = text.get(self.log_seen..).unwrap_or_default();
-        self.log_seen = text.len();
+        // A line may be seen while it is being written.
+        let end = text.rfind('\n').map_or(0, |last| last + 1);
+        let new = text.get(self.log_seen..end).unwrap_or_default();
+        self.log_seen = end.max(self.log_seen);
         let line = |line: &str| {
             serde_json::from_str(line).with_context(|| format!("not a JSON line: {line:?}"))
         };
