@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The host's processors.
 
+use std::sync::OnceLock;
+
 use crate::{
     sys,
     systrap::shared::{FEATURE_FSGSBASE, FEATURE_FUTEX, FEATURE_RDPID},
@@ -30,10 +32,14 @@ pub(crate) fn features() -> u32 {
     features
 }
 
-/// Where protection keys' register lies in an XSAVE area, if there is one.
+/// Where protection keys' register lies in an XSAVE area, if there is one. Asked once: on a virtual
+/// processor the instruction costs more than a host call.
 pub(crate) fn pkru_offset() -> Option<usize> {
     /// The number of the state component.
     const PKRU: u32 = 9;
-    let leaf = std::arch::x86_64::__cpuid_count(0xd, PKRU);
-    (leaf.eax == 8).then_some(usize::try_from(leaf.ebx).ok()?)
+    static OFFSET: OnceLock<Option<usize>> = OnceLock::new();
+    *OFFSET.get_or_init(|| {
+        let leaf = std::arch::x86_64::__cpuid_count(0xd, PKRU);
+        (leaf.eax == 8).then_some(usize::try_from(leaf.ebx).ok()?)
+    })
 }

@@ -69,6 +69,22 @@ impl Image {
         let start = self.push(bytes)?.raw();
         Ok((offsets.into_iter().map(|offset| start + offset).collect(), end))
     }
+
+    /// The pieces from the lowest on, those that touch (but for alignment) in one: each costs a host call.
+    fn runs(&self) -> Vec<(u64, Vec<u8>)> {
+        let mut runs: Vec<(u64, Vec<u8>)> = Vec::new();
+        for (at, bytes) in self.pieces.iter().rev() {
+            let gap = runs.last().map(|(start, run)| at.saturating_sub(start + to_u64(run.len())));
+            match (runs.last_mut(), gap) {
+                (Some((_, run)), Some(gap @ 0..16)) => {
+                    run.extend((0..gap).map(|_| 0));
+                    run.extend_from_slice(bytes);
+                }
+                _ => runs.push((*at, bytes.clone())),
+            }
+        }
+        runs
+    }
 }
 
 impl Plan<'_> {
@@ -107,8 +123,8 @@ impl Plan<'_> {
         image.push(words.iter().flat_map(|word| word.to_le_bytes()).collect())?;
 
         self.map(mm, cx, limits, &image)?;
-        for (at, bytes) in &image.pieces {
-            user::write_bytes(cx, UserAddr(*at), bytes)?;
+        for (at, bytes) in image.runs() {
+            user::write_bytes(cx, UserAddr(at), &bytes)?;
         }
         let program = ProgramInfo {
             start_stack: pointer,
