@@ -321,7 +321,14 @@ impl FileDescription {
 
     /// The position.
     pub fn position(&self) -> u64 {
-        *self.offset.lock()
+        let mut offset = self.offset.lock();
+        // What keeps its position itself can tell it, unless it has none.
+        if self.seeks_itself
+            && let Ok(position) = self.ops.seek(SeekFrom::Current(0), *offset)
+        {
+            self.move_to(&mut offset, position);
+        }
+        *offset
     }
 
     /// The position as it was last left: `fdinfo` looks at it from within a read of another file, or of
@@ -335,9 +342,16 @@ impl FileDescription {
         self.last_offset.store(position, Ordering::Relaxed);
     }
 
-    /// Sets the position without asking the file system (sendfile, splice).
+    /// Sets the position without asking the file system whether it may be there (sendfile, splice).
     pub fn set_position(&self, position: u64) {
-        self.move_to(&mut self.offset.lock(), position);
+        let mut offset = self.offset.lock();
+        if self.seeks_itself {
+            let to = SeekFrom::Start(i64::try_from(position).unwrap_or(i64::MAX));
+            if let Err(errno) = self.ops.seek(to, *offset) {
+                tracing::warn!(%errno, "a file that keeps its position does not move");
+            }
+        }
+        self.move_to(&mut offset, position);
     }
 
     fn check_readable(&self) -> Result<(), Errno> {

@@ -98,6 +98,18 @@ fn a_regular_file_keeps_the_hosts_position() {
 }
 
 #[test]
+fn calls_that_move_the_position_move_the_hosts() {
+    let mut host = tempfile();
+    host.write_all(b"before ").expect("room");
+    let file = super::open(host.try_clone().expect("a second number").into()).expect("imported");
+    assert_eq!(file.position(), 7);
+    file.set_position(3);
+    let options = crate::vfs::WriteOptions::default();
+    assert_eq!(file.write(&mut SliceSource::new(b"X"), &options), Ok(Try::Done(1)));
+    assert_eq!((file.position(), host.stream_position().expect("seekable")), (4, 4));
+}
+
+#[test]
 fn sockets_and_devices_are_files_too() {
     let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
     let file = import(ours);
