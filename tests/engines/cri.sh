@@ -5,16 +5,16 @@ cri version
 
 ### pod
 cri run-pod p-pod
-cri pod-status p-pod; cri pods
+cri pod-status p-pod; cri pods p-pod
 cri stop-pod p-pod; cri pod-status p-pod
-cri remove-pod p-pod; cri pods
+cri remove-pod p-pod; cri pods p-pod
 
 ### run-to-the-end
 cri run-pod p-run
 cri create p-run run --env A=b --cwd /tmp -- sh -c 'echo $A $PWD; echo err >&2; exit 4'
 cri status run; cri start run; until_exited run; cri status run
 cri log run | cut -d' ' -f2- | sort
-cri remove run; cri containers
+cri remove run; cri containers p-run
 gone p-run
 
 ### log-of-much
@@ -33,7 +33,7 @@ cri stop stop 5; cri status stop; cri log stop | cut -d' ' -f4-
 cri create p-stop deaf -- sh -c 'trap "" TERM; while :; do sleep 0.1; done'
 cri start deaf; cri stop deaf 1; cri status deaf
 cri stop deaf 1; echo $?
-gone p-stop; cri containers
+gone p-stop; cri containers p-stop
 
 ### exec
 cri run-pod p-exec
@@ -107,14 +107,14 @@ cri create p-two first --volume "$LAB/logs:/l" -- sh -c 'hostname >/l/first; sle
 cri create p-two second --volume "$LAB/logs:/l" -- sh -c 'until [ -s /l/first ]; do sleep 0.1; done; cat /l/first; hostname; echo $HOSTNAME; exit 2'
 cri start first; cri start second; until_exited second
 cri status first; cri status second; cri log second | cut -d' ' -f4-
-cri containers
+cri containers p-two
 cri stop first 0; cri status first
-gone p-two; cri containers
+gone p-two; cri containers p-two
 
 ### pod-ends-its-containers
 cri run-pod p-ends
 cri create p-ends ends -- sleep 1000
-cri start ends; cri stop-pod p-ends; cri status ends; cri remove-pod p-ends; cri containers
+cri start ends; cri stop-pod p-ends; cri status ends; cri containers p-ends; cri remove-pod p-ends; cri containers p-ends
 
 ### host-network
 cri run-pod p-host --host-network
@@ -125,7 +125,8 @@ gone p-host
 ### nothing-is-left
 cri run-pod p-left
 cri create p-left left -- sleep 1000
-cri start left; cri exec left -- true; gone p-left
-sleep 1; ctr -a "$LAB/sock" -n k8s.io task ls -q; ctr -a "$LAB/sock" -n k8s.io container ls -q
-find /sys/fs/cgroup -path "*$(basename "$LAB")/*" -type d
-ls "$LAB/state/io.containerd.runtime.v2.task/k8s.io"
+cri start left; cri exec left -- true; cri ids p-left >ids
+find() { command find /sys/fs/cgroup "$LAB/state" -path "*$(basename "$LAB")*" 2>/dev/null | grep -F -f ids; grep -F -f ids /proc/mounts; }
+wc -l <ids; find | grep -q . || echo "nothing is found"
+gone p-left; for i in $(seq 30); do [ -z "$(find)" ] && break; sleep 0.1; done; find
+for what in task container; do ctr -a "$LAB/sock" -n k8s.io $what ls -q | grep -F -f ids; done

@@ -15,9 +15,10 @@ use tests::cri::{
         ExecSyncRequest, ExecSyncResponse, ImageSpec, Int64Value, KeyValue, LinuxContainerConfig,
         LinuxContainerResources, LinuxContainerSecurityContext, LinuxPodSandboxConfig,
         LinuxSandboxSecurityContext, ListContainersResponse, ListPodSandboxResponse, MemoryUsage,
-        Mount, NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxId, PodSandboxMetadata,
-        PodSandboxState, PodSandboxStatsResponse, PodSandboxStatusResponse, RunPodSandboxRequest,
-        StopContainerRequest, UInt64Value, UpdateContainerResourcesRequest, VersionResponse,
+        Mount, NamespaceMode, NamespaceOption, PodSandbox, PodSandboxConfig, PodSandboxId,
+        PodSandboxMetadata, PodSandboxState, PodSandboxStatsResponse, PodSandboxStatusResponse,
+        RunPodSandboxRequest, StopContainerRequest, UInt64Value, UpdateContainerResourcesRequest,
+        VersionResponse,
     },
 };
 
@@ -52,11 +53,17 @@ fn run(client: &Client, words: &[&str], out: &mut Vec<u8>) -> Result<u8> {
             let request = RunPodSandboxRequest { config };
             let _: PodSandboxId = client.call("RunPodSandbox", &request)?;
         }
-        ["pods"] => {
-            let list: ListPodSandboxResponse = client.call("ListPodSandbox", &Empty {})?;
-            for it in list.items {
-                let name = it.metadata.as_ref().map(|it| it.name.clone()).unwrap_or_default();
+        ["pods", name] => {
+            for it in pods(client, name)? {
                 writeln!(out, "{name} {:?}", it.state())?;
+            }
+        }
+        ["ids", name] => {
+            for it in pods(client, name)? {
+                writeln!(out, "{}", it.id)?;
+            }
+            for it in containers_of(client, name)? {
+                writeln!(out, "{}", it.id)?;
             }
         }
         ["pod-status", name] => {
@@ -76,8 +83,8 @@ fn run(client: &Client, words: &[&str], out: &mut Vec<u8>) -> Result<u8> {
         ["start", name] => {
             let _: Empty = client.call("StartContainer", &container_id(client, name)?)?;
         }
-        ["containers"] => {
-            let mut list = containers(client)?;
+        ["containers", pod] => {
+            let mut list = containers_of(client, pod)?;
             list.sort_by_key(|it| named(it).to_owned());
             for it in list {
                 writeln!(out, "{} {:?}", named(&it), it.state())?;
@@ -160,10 +167,23 @@ fn pod(name: &str, options: &[&str]) -> Result<PodSandboxConfig> {
     })
 }
 
-fn pod_id(client: &Client, name: &str) -> Result<PodSandboxId> {
+/// The pod of this name, if it is there.
+fn pods(client: &Client, name: &str) -> Result<Vec<PodSandbox>> {
     let list: ListPodSandboxResponse = client.call("ListPodSandbox", &Empty {})?;
     let is_it = |it: &Option<PodSandboxMetadata>| it.as_ref().is_some_and(|it| it.name == name);
-    let pod = list.items.into_iter().find(|it| is_it(&it.metadata));
+    Ok(list.items.into_iter().filter(|it| is_it(&it.metadata)).collect())
+}
+
+/// The containers of a pod that is there.
+fn containers_of(client: &Client, pod: &str) -> Result<Vec<Container>> {
+    let ids: Vec<String> = pods(client, pod)?.into_iter().map(|it| it.id).collect();
+    let mut list = containers(client)?;
+    list.retain(|it| ids.contains(&it.pod_sandbox_id));
+    Ok(list)
+}
+
+fn pod_id(client: &Client, name: &str) -> Result<PodSandboxId> {
+    let pod = pods(client, name)?.pop();
     let pod_sandbox_id = pod.with_context(|| format!("there is no pod {name}"))?.id;
     Ok(PodSandboxId { pod_sandbox_id })
 }

@@ -241,6 +241,8 @@ pub struct ListContainersResponse {
 pub struct Container {
     #[prost(string, tag = "1")]
     pub id: String,
+    #[prost(string, tag = "2")]
+    pub pod_sandbox_id: String,
     #[prost(message, optional, tag = "3")]
     pub metadata: Option<ContainerMetadata>,
     #[prost(enumeration = "ContainerState", tag = "6")]
