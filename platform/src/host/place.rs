@@ -19,7 +19,9 @@
 //!
 //! A guest that makes no call for a millisecond, because it computes or waits in a futex, needs no sentry
 //! nearby: its stub is let go, and the host's scheduler puts it where it would put the host's own
-//! program, until its next call.
+//! program, until its next call. But threads that wait for each other all the time stay on CPUs of their
+//! own while there are enough: a guest's wait or wake-up has the cost of a SIGSYS on top, most of which two
+//! CPUs bear at the same time.
 
 use std::{
     cell::Cell,
@@ -48,6 +50,9 @@ const CREDIT: u32 = 16;
 const SLOW: u32 = 3;
 /// Runs in a row in which a pair puts up with another one on its CPU.
 const SHARING: u32 = 16;
+/// Waits in a futex between two looks, for each millisecond, that make a guest one of those that wait for each
+/// other all the time.
+const CHATTY: u64 = 8;
 /// How long a run lasts before the stub is let go.
 const PATIENCE_TIME: Duration = Duration::from_millis(1);
 
@@ -55,6 +60,8 @@ const PATIENCE_TIME: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 struct Cpus {
     numbers: Vec<usize>,
+    /// The index that this process prefers.
+    first: usize,
     busy: Vec<AtomicU32>,
     /// How many pairs are apart.
     apart: AtomicU32,
@@ -74,7 +81,8 @@ fn cpus() -> &'static Cpus {
     CPUS.get_or_init(|| {
         let numbers = sys::affinity();
         let busy = numbers.iter().map(|_| AtomicU32::new(0)).collect();
-        Cpus { numbers, busy, apart: AtomicU32::new(0), loose: AtomicU32::new(0) }
+        let first = usize::try_from(std::process::id()).unwrap_or(0) % numbers.len().max(1);
+        Cpus { numbers, first, busy, apart: AtomicU32::new(0), loose: AtomicU32::new(0) }
     })
 }
 
@@ -95,8 +103,11 @@ impl Cpus {
         self.busy.get(index).map_or(0, |busy| busy.load(Ordering::Relaxed))
     }
 
+    /// The CPU with the fewest; of several not the same one as in every other sandbox.
     fn least(&self) -> usize {
-        (0..self.numbers.len()).min_by_key(|index| self.count(*index)).unwrap_or(0)
+        let len = self.numbers.len();
+        let from_own = (0..len).map(|index| (index + self.first) % len);
+        from_own.min_by_key(|index| self.count(*index)).unwrap_or(0)
     }
 
     /// Whether there are CPUs for all that is busy, for those that are apart, and for so many more.
@@ -181,6 +192,15 @@ fn tie_self(at: usize) -> bool {
     tied
 }
 
+/// What a guest does that makes no calls, by its stub's word.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quiet {
+    /// How often it has waited in a futex so far.
+    pub(crate) waits: u64,
+    /// It does now.
+    pub(crate) is_waiting: bool,
+}
+
 /// Where one pair of threads is.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -194,6 +214,8 @@ pub(crate) struct Place {
     apart: Option<u32>,
     quick_in_row: u32,
     patience: u32,
+    /// When it was last looked at, by the processor's clock, and how often the guest had waited by then.
+    looked: (u64, u64),
     /// When the guest was last given the turn, and when it came back.
     given: u64,
     back: u64,
@@ -210,6 +232,7 @@ impl Default for Place {
             apart: None,
             quick_in_row: 0,
             patience: PATIENCE,
+            looked: (0, 0),
             given: 0,
             back: 0,
             is_free: cpus().numbers.len() < 2,
@@ -257,6 +280,7 @@ impl Place {
             return 0;
         }
         self.given = sys::ticks();
+        self.looked = (self.given, 0);
         let cpus = cpus();
         if let Some(credit) = self.apart {
             self.shared_in_row = if cpus.has_room(0) { 0 } else { self.shared_in_row + 1 };
@@ -299,24 +323,44 @@ impl Place {
         (!self.is_free).then_some(PATIENCE_TIME)
     }
 
-    /// The guest has been running for long: its stub may run anywhere. `waits`: it waits in a futex.
-    pub(crate) fn let_go(&mut self, waits: bool, stub: impl Fn() -> Option<i32>) {
-        if self.is_free || self.at.is_none() {
-            return;
-        }
+    /// The guest has been running for long: its stub may run anywhere.
+    pub(crate) fn let_go(&mut self, quiet: Quiet, stub: impl Fn() -> Option<i32>) {
+        let Some(at) = self.at.filter(|_| !self.is_free) else { return };
+        let cpus = cpus();
         self.shared_in_row = 0;
+        if self.is_chatty(quiet) {
+            if COUNTED.get() != Some(Counted::At(at)) {
+                count(Some(Counted::At(at)));
+            }
+            if cpus.has_room(0) {
+                let at = if cpus.is_crowded(at) { cpus.least() } else { at };
+                self.settle(at, &stub);
+                return;
+            }
+        }
         if self.apart.is_some() {
             self.come_together();
         }
         if self.stub_at.is_some() {
-            if !stub().is_some_and(|tid| sys::tie(tid, &cpus().numbers)) {
+            if !stub().is_some_and(|tid| sys::tie(tid, &cpus.numbers)) {
                 self.leave_for_good();
                 run_anywhere();
                 return;
             }
             self.stub_at = None;
         }
-        count((!waits).then_some(Counted::Loose));
+        count((!quiet.is_waiting).then_some(Counted::Loose));
+    }
+
+    /// Whether the guest has waited all the time since the last look.
+    fn is_chatty(&mut self, quiet: Quiet) -> bool {
+        /// Some tenth of a millisecond on today's processors.
+        const TICKS: u64 = 1 << 18;
+        let now = sys::ticks();
+        let (then, before) = std::mem::replace(&mut self.looked, (now, quiet.waits));
+        let tenths = now.saturating_sub(then) / TICKS;
+        quiet.waits.saturating_sub(before).saturating_mul(10) >= tenths.saturating_mul(CHATTY)
+            && quiet.waits != before
     }
 
     /// After the guest ran.
@@ -431,6 +475,7 @@ mod tests {
     fn cpus(busy: &[u32], apart: u32) -> Cpus {
         Cpus {
             numbers: (0..busy.len()).collect(),
+            first: 0,
             busy: busy.iter().map(|count| AtomicU32::new(*count)).collect(),
             apart: AtomicU32::new(apart),
             loose: AtomicU32::new(0),

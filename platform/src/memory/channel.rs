@@ -75,6 +75,7 @@ pub(crate) mod field {
         CUT: u32 = cut;
         WAITING_SINCE: u64 = waiting_since;
         WAITED: u64 = waited;
+        WAITS: u64 = waits;
         DEADLINE: [u64; 2] = deadline;
     }
 }

@@ -165,7 +165,7 @@ impl SystrapContext {
         wake::give(channel.turn());
         let (place, thread) = (&mut self.place, &self.thread);
         let result = thread.await_guest(looks, patience, || {
-            place.let_go(thread.is_waiting(), || thread.bell.checked_tid());
+            place.let_go(thread.quiet(), || thread.bell.checked_tid());
         });
         self.thread.bell.stop();
         self.thread.bell.doze(false);

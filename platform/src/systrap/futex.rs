@@ -3,16 +3,21 @@
 //!
 //! The stub answers calls about private futexes itself (`stub/futex.rs`), so the sentry's thread may be
 //! waiting for a guest that sleeps. What is read here of a channel is the guest's word: a false one gives
-//! its own thread a wrong state and a wrong clock, and makes its end take [`DOZE`] longer.
+//! its own thread a wrong state and a wrong clock, and makes its end take seconds.
 
 use std::{
     sync::{Weak, atomic::Ordering},
     time::Duration,
 };
 
-use super::{subprocess::Thread, wake};
-use crate::{CutWait, Remote, memory::channel::field, sys, systrap::shared};
+use super::{
+    subprocess::{BIRTH_DEADLINE, Thread},
+    wake,
+};
+use crate::{CutWait, Remote, host::place::Quiet, memory::channel::field, sys, systrap::shared};
 
+/// How long a stub that says it waits in a futex may take to come out of it.
+const WAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the sentry's thread sleeps at most while its stub sleeps too.
 const DOZE: Duration = Duration::from_secs(10);
 
@@ -43,17 +48,28 @@ impl Thread {
         }
     }
 
+    /// How long the guest may take to answer an interrupt: not long where only a lie can keep it from that.
+    pub(crate) fn answer_deadline(&self) -> Duration {
+        if self.is_waiting() { WAKE_DEADLINE } else { BIRTH_DEADLINE }
+    }
+
     /// Before the guest runs, and before the bell is at work: no wait is to end, none has been.
     pub(crate) fn begin_run(&self) {
         self.channel.interrupt_word().store(0, Ordering::SeqCst);
         self.channel.set(field::WAITED, 0);
         self.channel.set(field::WAITING, 0);
+        self.channel.set(field::WAITS, 0);
         self.given.store(sys::ticks(), Ordering::Relaxed);
     }
 
     /// Whether the guest waits in a futex, as the stub has it.
     pub(crate) fn is_waiting(&self) -> bool {
         self.channel.get(field::WAITING) != 0
+    }
+
+    /// What the guest does, that makes no call that the sentry sees.
+    pub(crate) fn quiet(&self) -> Quiet {
+        Quiet { waits: self.channel.get(field::WAITS), is_waiting: self.is_waiting() }
     }
 
     /// How long to sleep at most until the stub is looked after again.

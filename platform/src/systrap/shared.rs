@@ -129,6 +129,8 @@ pub struct Control {
     pub waiting_since: u64,
     /// How long it has waited since the last resume, by that clock.
     pub waited: u64,
+    /// How often it has since then.
+    pub waits: u64,
     /// On the monotonic clock, a `struct timespec`.
     pub deadline: [u64; 2],
     /// Two `struct futex_waitv`: the interrupt's and the guest's.

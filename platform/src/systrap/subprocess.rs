@@ -41,7 +41,7 @@ use crate::{
 /// How long a stub may take for a command. It may have to page in a lot.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a new stub may take to say that it is there.
-const BIRTH_DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const BIRTH_DEADLINE: Duration = Duration::from_secs(20);
 /// How many threads of a process may wait for another guest.
 const RESTING: usize = 4;
 /// How often to look whether it has failed before.
@@ -91,7 +91,7 @@ impl Thread {
             // An interrupt that gets no answer was lost or is being ignored.
             if self.ring_again() {
                 let since = *asked.get_or_insert_with(Instant::now);
-                if since.elapsed() > BIRTH_DEADLINE {
+                if since.elapsed() > self.answer_deadline() {
                     return Err(Error::StubDied { reason: "it does not answer interrupts" });
                 }
             }

@@ -26,7 +26,7 @@ pub fn every_call_number_traps(host: &Host) {
 }
 
 /// Start and end of a mapping of the guest's stub that `wanted` is in the line of.
-fn find(guest: &Guest, wanted: &str) -> Vec<(u64, u64)> {
+pub fn find(guest: &Guest, wanted: &str) -> Vec<(u64, u64)> {
     let maps = fs::read_to_string(format!("/proc/{}/maps", guest.space.host_pid())).unwrap();
     maps.lines()
         .filter(|line| line.contains(wanted) && !line.contains("[v"))

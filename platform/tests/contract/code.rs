@@ -35,6 +35,8 @@ macro_rules! code {
 code! {
     // Makes one call after the other, with the registers it is given.
     calls: "2:" "syscall" "jmp 2b";
+    // One call with the registers it is given, its result to rbx, and call 500.
+    twice: "syscall" "mov rbx, rax" "mov eax, 500" "syscall";
     spin: "2:" "inc rax" "jmp 2b";
     // zmm, k from [rsi]; a call; zmm, k to [rdi]; a call.
     vectors512:

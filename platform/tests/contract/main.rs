@@ -5,6 +5,7 @@
 mod attacks;
 mod code;
 mod faults;
+mod futexes;
 mod guest;
 mod life;
 mod memory;
@@ -61,6 +62,13 @@ contract! {
         many_threads_call_at_once,
         the_first_thread_may_leave_first,
         threads_that_follow_each_other_begin_alike,
+    }
+    futexes::{
+        are_answered_only_when_they_may,
+        a_wait_can_be_interrupted,
+        threads_wake_each_other_unseen,
+        wakes_can_be_held,
+        waits_that_are_scribbled_over_end,
     }
     life::{
         killed_while_running,

@@ -132,6 +132,8 @@ unsafe fn wait(control: *mut Control, word: u64, value: u64, time: Time) -> Answ
         let guests = [value & 0xffff_ffff, word, PRIVATE_U32];
         list.cast::<[u64; 3]>().write_volatile(ours);
         list.cast::<[u64; 3]>().add(1).write_volatile(guests);
+        let waits = &raw mut (*control).waits;
+        waits.write_volatile(waits.read_volatile().wrapping_add(1));
         let start = arch::ticks();
         (&raw mut (*control).waiting_since).write_volatile(start);
         (&raw mut (*control).waiting).write_volatile(1);
