@@ -23,10 +23,11 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 const MARK: u64 = 0x12_3456_7000;
 
 /// The attacks, and what each must print besides that the sandbox is alive.
-const ATTACKS: [(&str, &[&str]); 5] = [
+const ATTACKS: [(&str, &[&str]); 6] = [
     ("child_jumps", &[]),
     ("child_gadgets", &["gadgets true"]),
     ("child_scribbles", &[]),
+    ("child_waits", &[]),
     (
         "child_asks_about_the_stub",
         &[

@@ -104,7 +104,7 @@ pub fn child_gadgets() {
             text.windows(2).enumerate().filter(|(_, w)| *w == [0x0f, 0x05]).map(|(at, _)| stub.text.start + at).collect();
         say!("gadgets {}", !gadgets.is_empty());
         // Among them what the stub's filter allows: futex, rt_sigreturn, mmap, clone, recvmsg, exit ….
-        let numbers = [202, 15, 9, 11, 10, 25, 28, 26, 27, 324, 47, 44, 3, 56, 60, 231, 131, 158, 157, 34, 0, 1, 2, 59, 62, 101, 257, 435];
+        let numbers = [202, 15, 9, 11, 10, 25, 28, 26, 27, 324, 47, 44, 3, 56, 60, 231, 131, 158, 157, 34, 0, 1, 2, 59, 62, 101, 228, 257, 435, 449];
         for (index, number) in numbers.iter().enumerate() {
             let at = gadgets[index % gadgets.len()];
             for (a, b) in [(0, 0), (stub.channel.start, 1), (stub.text.start, 0x1000), (usize::MAX, usize::MAX)] {
@@ -138,6 +138,48 @@ pub fn child_scribbles() {
                 sys!(getppid);
                 sys!(write, -1, c"x", 1);
             }
+        }
+    });
+}
+
+/// Threads that overwrite the words by which the stub waits in a private futex, while others wait, are
+/// stopped, go on and are killed.
+pub fn child_waits() {
+    attack(|stub| {
+        let words = stub.channel.start + 128..stub.channel.start + 256;
+        for pattern in [None, Some(0), Some(1), Some(u64::MAX), Some(stub.channel.start as u64)] {
+            let waiter = kit::fork(|| {
+                let word = std::sync::atomic::AtomicU32::new(0);
+                std::thread::scope(|scope| {
+                    for _ in 0..2 {
+                        scope.spawn(|| loop {
+                            sys!(futex, word.as_ptr(), 128, 0, 0, 0, 0);
+                            sys!(futex, word.as_ptr(), 129, 1, 0, 0, 0);
+                        });
+                    }
+                });
+                0
+            });
+            let words = words.clone();
+            let writer = move || {
+                let mut seed = 0x1234_5678_9abc_def1;
+                for at in words.step_by(8).cycle().take(200_000) {
+                    unsafe { (at as *mut u64).write_volatile(pattern.unwrap_or_else(|| noise(&mut seed))) };
+                }
+            };
+            let thread = std::thread::Builder::new().spawn(writer);
+            let word = std::sync::atomic::AtomicU32::new(0);
+            for _ in 0..200 {
+                let short = [0i64, 100_000];
+                sys!(futex, word.as_ptr(), 128, 0, short.as_ptr(), 0, 0);
+            }
+            thread.map(|thread| thread.join().ok()).ok();
+            for signal in [libc::SIGSTOP, libc::SIGCONT, libc::SIGKILL] {
+                sys!(kill, waiter, signal);
+                kit::sleep_ms(5);
+            }
+            let mut status = 0;
+            sys!(wait4, waiter, &raw mut status, 0, 0);
         }
     });
 }
