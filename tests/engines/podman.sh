@@ -109,5 +109,5 @@ note="(grep -o '.status.:.[a-z]*'; basename \$(pwd)) >>$LAB/hooks-$$/seen"
 hook prestart "$note"; hook createRuntime "$note"; hook createContainer "$note"
 run busybox echo ran; cat hooks-$$/seen; rm hooks-$$/*
 hook prestart "cat >/dev/null; exit 5"
-run busybox echo never 2>&1 | grep -o 'error running hook #0: error running hook: exit status 5'
-podman ps -aq
+run --name never busybox echo never 2>&1 | grep -o 'error running hook #0: error running hook: exit status 5'
+podman ps -aq --filter name=never | wc -l
