@@ -180,7 +180,7 @@ fn root(lab: &Lab<'_>) -> Result<PathBuf> {
     }
 }
 
-/// What the c-build row leaves in the chroot.
+/// What the rows that build leave in the chroot.
 fn root_tmp(lab: &Lab<'_>) -> Result<PathBuf> {
     Ok(root(lab)?.join("tmp/b"))
 }
