@@ -31,7 +31,8 @@ use crate::{
         filter::{FORK_FLAGS, THREAD_FLAGS},
         shared::CHANNEL_SIZE,
         stub::offset,
-        subprocess::{Subprocess, Thread, within},
+        subprocess::{Subprocess, within},
+        thread::Thread,
     },
 };
 

@@ -16,7 +16,8 @@ use super::{
         BUFFER_OFFSET, BUFFER_SIZE, COMMAND_COPY_IN, COMMAND_COPY_OUT, COMMAND_EXIT,
         COMMAND_RESUME, FEATURE_FSGSBASE, FEATURE_FUTEX, PEEK_OFFSET, PEEK_SIZE,
     },
-    subprocess::{Rest, Subprocess, Thread, cleanup, op, within},
+    subprocess::{Subprocess, within},
+    thread::{Rest, Thread, cleanup, op},
     wake,
 };
 use crate::{

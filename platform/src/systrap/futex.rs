@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    subprocess::{BIRTH_DEADLINE, Thread},
+    thread::{BIRTH_DEADLINE, Thread},
     wake,
 };
 use crate::{CutWait, Remote, host::place::Quiet, memory::channel::field, sys, systrap::shared};

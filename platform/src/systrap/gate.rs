@@ -20,7 +20,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{shared::TURN_SENTRY, subprocess::Thread};
+use super::{shared::TURN_SENTRY, thread::Thread};
 use crate::{Error, sys};
 
 /// How long a stub may take to come to its clone.

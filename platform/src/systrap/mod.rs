@@ -5,7 +5,7 @@
 //!   SIGSYS; the stub's handler ([`stub`]) leaves all registers in its channel ([`shared`]) and hands
 //!   over ([`wake`]); the sentry's thread reads them, answers, hands back. Faults come the same way.
 //! * **The types to know.** [`Systrap`], the platform; [`subprocess::Subprocess`], one stub process;
-//!   [`context::SystrapContext`], one stub thread with its channel.
+//!   [`thread::Thread`], one of its threads; [`context::SystrapContext`], the right to drive one.
 //! * **Invariants.** A stub holds one socket and no other descriptor between operations. Only the
 //!   zygote is ever forked from the sentry, before any guest ran; it never runs guest code.
 //! * **Locks.** [`subprocess::Subprocess`]'s operations before its life; both are leaves.
@@ -13,17 +13,20 @@
 //!   stub's own memory and threads.
 //! * **What it deliberately does not do.** Patch guest code: not yet.
 
+pub(crate) mod birth;
 pub(crate) mod context;
 pub(crate) mod filter;
 pub(crate) mod frame;
 pub(crate) mod futex;
 pub(crate) mod gate;
 pub(crate) mod pool;
+pub(crate) mod registry;
 #[allow(unreachable_pub, reason = "the file is also a module of the stub's")]
 pub(crate) mod shared;
 pub(crate) mod spares;
 pub(crate) mod stub;
 pub(crate) mod subprocess;
+pub(crate) mod thread;
 pub(crate) mod wake;
 
 use std::sync::Arc;

@@ -17,14 +17,17 @@ use parking_lot::Mutex;
 use zerocopy::IntoBytes;
 
 use super::{
+    birth::Pending,
     context::SystrapContext,
     filter,
     frame::Frame,
     gate::Gate,
+    registry::Registry,
     shared::{BUFFER_OFFSET, CHANNEL_SIZE, OP_MAY_FAIL, Op},
     spares::Spares,
     stub::{self, Birth},
-    subprocess::{Pending, Registry, Subprocess, Thread, op},
+    subprocess::Subprocess,
+    thread::{Thread, op},
 };
 use crate::{
     AddressSpace, Error,

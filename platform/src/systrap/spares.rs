@@ -9,7 +9,7 @@ use std::{os::fd::OwnedFd, sync::Arc, thread, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::subprocess::{Subprocess, Thread};
+use super::{subprocess::Subprocess, thread::Thread};
 use crate::{Error, memory::range::Layout, sys};
 
 /// How many of each are made.

@@ -1,250 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One stub process and its threads, from the sentry's side.
+//! One stub process, from the sentry's side: its memory, its threads, its end.
 
 use std::{
-    collections::HashMap,
     fmt,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering, fence},
     },
-    time::{Duration, Instant},
 };
 
 use abi::{PAGE_SIZE, UserAddr};
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    filter,
-    frame::Frame,
-    gate::Pass,
     pool::{Fixed, Kind},
-    shared::{
-        CHANNEL_SIZE, COMMAND_OPS, EVENT_DONE, EVENT_SIGNAL, OP_ALWAYS, OP_MAY_FAIL, OPS_MAX, Op,
-        SCRATCH_OFFSET, STACK_OFFSET, STACK_SIZE, TURN_SENTRY,
-    },
+    thread::{Rest, Thread},
     wake,
 };
 use crate::{
     AddressSpace, Error,
-    interrupt::Bell,
-    memory::{
-        channel::{Channel, field},
-        hostcall::word,
-        range::{self, Layout},
-    },
+    memory::channel::field,
     ptrace::tracee::{Came, Stopped},
     sys,
 };
 
-/// How long a stub may take for a command. It may have to page in a lot.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
-/// How long a new stub may take to say that it is there.
-pub(crate) const BIRTH_DEADLINE: Duration = Duration::from_secs(20);
 /// How many threads of a process may wait for another guest.
 const RESTING: usize = 4;
-/// How often to look whether it has failed before.
-const LOOK: Duration = Duration::from_millis(5);
-
-/// What is told to a stub to do: an [`Op`] with its rules by name.
-pub(crate) fn op(number: i64, args: [u64; 6]) -> Op {
-    Op { number: number.cast_unsigned(), args, result: 0 }
-}
-
-/// The same, to be done even when something before it failed, and without counting as a failure.
-pub(crate) fn cleanup(number: i64, args: [u64; 6]) -> Op {
-    Op { number: number.cast_unsigned() | OP_ALWAYS | OP_MAY_FAIL, args, result: 0 }
-}
-
-/// A stub thread: what its context, its interrupters and its process know of it.
-#[derive(Debug)]
-pub(crate) struct Thread {
-    pub(crate) channel: Channel,
-    pub(crate) bell: Arc<Bell>,
-    /// When the guest was last given the turn, by the processor's clock.
-    pub(crate) given: AtomicU64,
-}
-
-impl Thread {
-    pub(crate) fn new(layout: &Layout, features: u32) -> Result<Thread, Error> {
-        let host = |source| Error::Host { call: "make a channel", source };
-        let size = CHANNEL_SIZE as u64;
-        let addr = range::place(layout, size, size).map_err(host)?;
-        let channel = Channel::new(addr).map_err(host)?;
-        channel.set(field::FEATURES, features);
-        Ok(Thread { channel, bell: Arc::default(), given: AtomicU64::new(0) })
-    }
-
-    /// Waits for the event that ends a run of the guest, however long that takes. `late` is called now and
-    /// then while it does, for the first time after `first`.
-    pub(crate) fn await_guest(
-        &self,
-        spins: u32,
-        first: Option<Duration>,
-        mut late: impl FnMut(),
-    ) -> Result<(), Error> {
-        let mut asked: Option<Instant> = None;
-        wake::wait(self.channel.turn(), spins, first, || {
-            self.check()?;
-            late();
-            // An interrupt that gets no answer was lost or is being ignored.
-            if self.ring_again() {
-                let since = *asked.get_or_insert_with(Instant::now);
-                if since.elapsed() > self.answer_deadline() {
-                    return Err(Error::StubDied { reason: "it does not answer interrupts" });
-                }
-            }
-            Ok(self.longest_nap())
-        })?;
-        self.expect(EVENT_SIGNAL)
-    }
-
-    /// Waits for the frame that a new thread traps into.
-    pub(crate) fn await_birth(&self, spins: u32) -> Result<(), Error> {
-        self.await_within(spins, BIRTH_DEADLINE)?;
-        self.expect(EVENT_SIGNAL)
-    }
-
-    /// Gives `command`.
-    pub(crate) fn begin(&self, command: u32) {
-        self.channel.set(field::COMMAND, command);
-        wake::give(self.channel.turn());
-    }
-
-    /// Waits until a command is done.
-    pub(crate) fn done(&self, spins: u32) -> Result<(), Error> {
-        self.await_within(spins, COMMAND_DEADLINE)?;
-        self.expect(EVENT_DONE)
-    }
-
-    /// Gives `command` and waits until it is done.
-    pub(crate) fn command(&self, command: u32, spins: u32) -> Result<(), Error> {
-        self.begin(command);
-        self.done(spins)
-    }
-
-    /// Has the stub start with `ops`.
-    pub(crate) fn begin_ops(&self, ops: &[Op]) {
-        self.set_ops(ops);
-        self.begin(COMMAND_OPS);
-    }
-
-    /// Has the stub carry out `ops`; results are in the channel.
-    pub(crate) fn run_ops(&self, ops: &[Op], spins: u32) -> Result<(), Error> {
-        self.begin_ops(ops);
-        self.done(spins)
-    }
-
-    /// Writes `ops` down for the stub.
-    pub(crate) fn set_ops(&self, ops: &[Op]) {
-        debug_assert!(ops.len() <= OPS_MAX);
-        for (index, op) in ops.iter().enumerate() {
-            self.channel.set_op(index, *op);
-        }
-        self.channel.set(field::OP_COUNT, u32::try_from(ops.len()).unwrap_or(0));
-    }
-
-    /// The operation that makes this thread's channel its alternate stack.
-    pub(crate) fn stack_op(&self) -> Op {
-        let stack = [self.channel.stub_addr() + STACK_OFFSET as u64, 0, STACK_SIZE as u64];
-        op(libc::SYS_sigaltstack, [self.scratch(0, &stack), 0, 0, 0, 0, 0])
-    }
-
-    /// Receives what was sent to the socket that is the stub's descriptor `socket`.
-    pub(crate) fn receive_op(&self, socket: u64) -> Op {
-        let at =
-            |index: usize| self.channel.stub_addr() + (SCRATCH_OFFSET + 256 + index * 8) as u64;
-        // struct msghdr (7 words), struct iovec (2), data (1), control.
-        let header = [0, 0, at(7), 1, at(10), 64, 0, at(9), 8, 0];
-        let header = self.scratch(32, &header);
-        let flags = word(libc::MSG_DONTWAIT);
-        op(libc::SYS_recvmsg, [socket, header, flags, 0, 0, 0])
-    }
-
-    /// Writes `words` as the scratch's words from `index` on and says where the stub finds them.
-    pub(crate) fn scratch(&self, index: usize, words: &[u64]) -> u64 {
-        let offset = SCRATCH_OFFSET + index * 8;
-        for (index, word) in words.iter().enumerate() {
-            self.channel.write(offset + index * 8, &word.to_le_bytes());
-        }
-        self.channel.stub_addr() + offset as u64
-    }
-
-    fn await_within(&self, spins: u32, limit: Duration) -> Result<(), Error> {
-        let mut start: Option<Instant> = None;
-        wake::wait(self.channel.turn(), spins, None, || {
-            self.check()?;
-            if start.get_or_insert_with(Instant::now).elapsed() > limit {
-                return Err(Error::StubDied { reason: "it does not answer" });
-            }
-            Ok(wake::DEADLINE)
-        })
-    }
-
-    fn expect(&self, event: u32) -> Result<(), Error> {
-        if self.channel.get(field::EVENT) == event {
-            Ok(())
-        } else {
-            Err(Error::StubDied { reason: "it faulted in its own code" })
-        }
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        if self.bell.is_alive() {
-            Ok(())
-        } else {
-            Err(Error::StubDied { reason: "its thread ended" })
-        }
-    }
-}
-
-/// What a thread that waits for another guest needs to be told.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rest {
-    /// The frame that it waits in.
-    pub(crate) frame: Frame,
-    /// Its segment bases.
-    pub(crate) bases: (u64, u64),
-    /// The CPU that it is tied to.
-    pub(crate) stub_at: Option<usize>,
-}
-
-/// A stub process on its way.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    child: Arc<Thread>,
-    socket: OwnedFd,
-    stub_socket: u64,
-}
-
-impl Pending {
-    /// Waits until the process says who it is, or `parent` is done: one wake-up fewer than waiting for
-    /// the one and then for the other.
-    fn await_word(&self, parent: &Thread) -> Result<(), Error> {
-        let host = |source| Error::Host { call: "wait for a new stub", source };
-        let start = Instant::now();
-        while parent.channel.turn().load(Ordering::Acquire) < TURN_SENTRY
-            && start.elapsed() < BIRTH_DEADLINE
-            && !sys::is_readable(self.socket.as_fd(), LOOK).map_err(host)?
-        {}
-        Ok(())
-    }
-
-    /// Waits until the process of `parent`'s says who it is.
-    pub(crate) fn meet(self, parent: &Subprocess) -> Result<(Arc<Subprocess>, Arc<Thread>), Error> {
-        let Pending { child, socket, stub_socket } = self;
-        // By the kernel's word: what a stub says of itself may be anything.
-        let pid = sys::receive_sender(socket.as_fd(), BIRTH_DEADLINE)
-            .map_err(|source| Error::Host { call: "wait for a new stub", source })?;
-        child.bell.name(pid, pid);
-        let process = Arc::new(Subprocess::new(&parent.fixed, pid, socket, stub_socket));
-        process.add(&child);
-        parent.fixed.registry.register(pid, &process)?;
-        Ok((process, child))
-    }
-}
-
 /// One stub process.
 #[derive(Debug)]
 pub(crate) struct Subprocess {
@@ -450,127 +232,10 @@ impl Subprocess {
             .map_err(|source| Error::Host { call: "send files to a stub", source })
     }
 
-    /// Makes `thread`, which runs in this process, fork: a new process with one thread in it, which
-    /// will trap into its first frame.
-    pub(crate) fn fork(
-        &self,
-        thread: &Thread,
-        spins: u32,
-    ) -> Result<(Arc<Subprocess>, Arc<Thread>), Error> {
-        let held = self.operations.lock();
-        let pass = self.expect(thread);
-        let pending = self.begin_fork(thread, 0)?;
-        pass.map_or(Ok(()), |pass| pass.admit(thread))?;
-        pending.await_word(thread)?;
-        thread.done(spins)?;
-        let child = self.forked(thread, pending)?;
-        drop(held);
-        child.meet(self)
-    }
-
-    /// The first half of [`Subprocess::fork`]: the stub works on its own from here on, until
-    /// [`Thread::done`], but that somebody has to admit it at the gate unless it has the password.
-    /// The caller sees to it that nothing else is done with it meanwhile.
-    pub(crate) fn begin_fork(&self, thread: &Thread, password: u64) -> Result<Pending, Error> {
-        let child = Arc::new(self.fixed.spares.thread()?);
-        let (socket, theirs) = self.fixed.spares.sockets()?;
-        let addr = child.channel.stub_addr();
-        let size = CHANNEL_SIZE as u64;
-        let (socket_fd, channel_fd) = self.free_descriptors();
-        // The child: drop the parent's things, then say who it is.
-        let hello = child.scratch(8, &[0]);
-        child.set_ops(&[
-            cleanup(libc::SYS_close, [self.stub_socket, 0, 0, 0, 0, 0]),
-            cleanup(libc::SYS_close, [channel_fd, 0, 0, 0, 0, 0]),
-            op(libc::SYS_madvise, [addr, size, word(libc::MADV_DONTFORK), 0, 0, 0]),
-            op(libc::SYS_prctl, [word(libc::PR_SET_PDEATHSIG), word(libc::SIGKILL), 0, 0, 0, 0]),
-            child.stack_op(),
-            op(libc::SYS_sendto, [socket_fd, hello, 1, 0, 0, 0]),
-        ]);
-        let sent = child
-            .channel
-            .give_file(|channel| self.send(&[theirs.as_raw_fd(), channel.as_raw_fd()]));
-        sent.unwrap_or(Err(Error::StubDied { reason: "its channel was given away" }))?;
-        thread.begin_ops(&[
-            thread.receive_op(self.stub_socket),
-            map_channel(addr, channel_fd),
-            op(libc::SYS_clone, [word(filter::FORK_FLAGS), addr + size, 0, 0, password, 0]),
-            op(libc::SYS_munmap, [addr, size, 0, 0, 0, 0]),
-            cleanup(libc::SYS_close, [socket_fd, 0, 0, 0, 0, 0]),
-            cleanup(libc::SYS_close, [channel_fd, 0, 0, 0, 0, 0]),
-        ]);
-        Ok(Pending { child, socket, stub_socket: socket_fd })
-    }
-
-    /// What `thread` passes the gate by, if there is one.
-    fn expect(&self, thread: &Thread) -> Option<Pass<'_>> {
-        self.fixed.gate.get().map(|gate| gate.expect(thread))
-    }
-
-    /// What came of [`Subprocess::begin_fork`], after [`Thread::done`].
-    pub(crate) fn forked(&self, thread: &Thread, pending: Pending) -> Result<Pending, Error> {
-        self.cloned(thread, &pending.child, 2, "fork a stub")?;
-        Ok(pending)
-    }
-
-    /// Whether operation number `clone` of `thread` made `child`; if not, nothing of it stays.
-    fn cloned(
-        &self,
-        thread: &Thread,
-        child: &Thread,
-        clone: usize,
-        call: &'static str,
-    ) -> Result<i64, Error> {
-        let failed = (0..=clone).find(|index| thread.channel.op_result(*index) < 0);
-        let Some(failed) = failed else { return Ok(thread.channel.op_result(clone)) };
-        let errno = i32::try_from(-thread.channel.op_result(failed)).unwrap_or(libc::EIO);
-        // The channel's mapping is the second operation.
-        if failed > 1 {
-            let addr = child.channel.stub_addr();
-            let unmap = cleanup(libc::SYS_munmap, [addr, CHANNEL_SIZE as u64, 0, 0, 0, 0]);
-            thread.run_ops(&[unmap], 0)?;
-        }
-        Err(Error::Host { call, source: std::io::Error::from_raw_os_error(errno) })
-    }
-
-    /// Makes `thread` start another thread in this process.
-    pub(crate) fn spawn(&self, thread: &Thread, spins: u32) -> Result<Arc<Thread>, Error> {
-        let child = Arc::new(self.fixed.spares.thread()?);
-        let addr = child.channel.stub_addr();
-        let size = CHANNEL_SIZE as u64;
-        let (fd, _) = self.free_descriptors();
-        child.set_ops(&[child.stack_op()]);
-        let _held = self.operations.lock();
-        let sent = child.channel.give_file(|channel| self.send(&[channel.as_raw_fd()]));
-        sent.unwrap_or(Err(Error::StubDied { reason: "its channel was given away" }))?;
-        let pass = self.expect(thread);
-        thread.begin_ops(&[
-            thread.receive_op(self.stub_socket),
-            map_channel(addr, fd),
-            op(libc::SYS_madvise, [addr, size, word(libc::MADV_DONTFORK), 0, 0, 0]),
-            op(libc::SYS_clone, [word(filter::THREAD_FLAGS), addr + size, 0, 0, 0, 0]),
-            cleanup(libc::SYS_close, [fd, 0, 0, 0, 0, 0]),
-        ]);
-        pass.map_or(Ok(()), |pass| pass.admit(thread))?;
-        thread.done(spins)?;
-        let tid = self.cloned(thread, &child, 3, "start a stub thread")?;
-        // What the stub calls a thread may be anything; with the process's number it can only name
-        // one of its own.
-        child.bell.name(self.pid, i32::try_from(tid).unwrap_or(0));
-        self.add(&child);
-        Ok(child)
-    }
-
     /// The two lowest descriptors that the stub has free.
     pub(crate) fn free_descriptors(&self) -> (u64, u64) {
         if self.stub_socket == 0 { (1, 2) } else { (0, 2) }
     }
-}
-
-fn map_channel(addr: u64, fd: u64) -> Op {
-    let protection = word(libc::PROT_READ | libc::PROT_WRITE);
-    let flags = word(libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE);
-    op(libc::SYS_mmap, [addr, CHANNEL_SIZE as u64, protection, flags, fd, 0])
 }
 
 impl AddressSpace for Subprocess {
@@ -673,76 +338,5 @@ fn readable_within(fixed: &Fixed, addr: UserAddr, len: usize) -> usize {
             len.min(usize::try_from(room).unwrap_or(usize::MAX))
         }
         None => within(fixed, addr, len),
-    }
-}
-
-/// All stub processes by number, for the thread that reaps them.
-#[derive(Debug, Default)]
-pub(crate) struct Registry {
-    entries: Mutex<HashMap<i32, Entry>>,
-}
-
-#[derive(Debug)]
-enum Entry {
-    Live(Weak<Subprocess>),
-    /// Ended before it was registered, with this status.
-    Ended(i32),
-}
-
-impl Registry {
-    /// Ended processes that nobody has asked for; a guest can make such by jumping to the stub's
-    /// clone.
-    const UNCLAIMED: usize = 256;
-
-    /// A process is known from now on.
-    pub(crate) fn register(&self, pid: i32, process: &Arc<Subprocess>) -> Result<(), Error> {
-        let mut entries = self.entries.lock();
-        match entries.get(&pid) {
-            Some(Entry::Live(other)) if other.strong_count() > 0 => {
-                return Err(Error::StubDied { reason: "a message came from another stub" });
-            }
-            Some(Entry::Ended(status)) => {
-                let status = *status;
-                entries.remove(&pid);
-                drop(entries);
-                process.end(|| status);
-                return Ok(());
-            }
-            _ => {}
-        }
-        entries.insert(pid, Entry::Live(Arc::downgrade(process)));
-        Ok(())
-    }
-
-    /// Process `pid` will be reaped by whoever owns it.
-    pub(crate) fn forget(&self, pid: i32) {
-        self.entries.lock().remove(&pid);
-    }
-
-    /// Process `pid` has ended and is still a zombie.
-    pub(crate) fn ended(&self, pid: i32) {
-        let reap = || match sys::reap(pid) {
-            Ok(status) => status,
-            Err(error) => {
-                tracing::warn!(pid, %error, "a stub cannot be reaped");
-                0
-            }
-        };
-        let mut entries = self.entries.lock();
-        match entries.remove(&pid) {
-            Some(Entry::Live(process)) => {
-                drop(entries);
-                match process.upgrade() {
-                    Some(process) => process.end(reap),
-                    None => drop(reap()),
-                }
-            }
-            _ => {
-                if entries.len() >= Self::UNCLAIMED {
-                    entries.retain(|_, entry| matches!(entry, Entry::Live(_)));
-                }
-                entries.insert(pid, Entry::Ended(reap()));
-            }
-        }
     }
 }

@@ -201,7 +201,8 @@ pub fn no_clone_of_the_guests_own(host: &Host) {
         }
         let tasks = fs::read_dir(format!("/proc/{}/task", guest.space.host_pid())).unwrap();
         assert_eq!(tasks.count(), 1);
-        assert_eq!(crate::life::census().0, before.0);
+        // Of an earlier test's, some may have gone only now.
+        assert!(crate::life::census().0 <= before.0, "{before:?}");
         let _ = guest.context.switch(&mut guest.registers);
     }
     guest.registers.rsp = STACK - 64;
