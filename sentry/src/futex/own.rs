@@ -6,7 +6,8 @@
 //! the word, seen by a tracer) stand in the [`FutexTable`], and a [`Hold`] has wake-ups come to the sentry
 //! meanwhile; what is left of a wake-up after those is the host's.
 //!
-//! DIFFERS: of waiters in both places, those in the table are woken first, whoever came first.
+//! DIFFERS: of waiters in both places, a wake-up takes those in the table first and a requeue those in the
+//! stub, whoever came first.
 
 use std::sync::Arc;
 

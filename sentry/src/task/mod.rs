@@ -330,6 +330,8 @@ impl Task {
     }
 
     /// Times it waited for something.
+    ///
+    /// DIFFERS: waits that its stub answers (private futexes) are not counted.
     pub fn voluntary_switches(&self) -> u64 {
         self.voluntary_switches.load(Ordering::Relaxed)
     }
