@@ -2,7 +2,9 @@
 //! Ends, and what is left after them.
 
 use std::{
-    fs, thread,
+    fs,
+    path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -11,7 +13,7 @@ use platform::Exit;
 
 use crate::{
     code,
-    guest::{self, DATA, Host},
+    guest::{self, CODE, DATA, Host},
 };
 
 pub fn killed_while_running(host: &Host) {
@@ -51,20 +53,33 @@ pub fn a_space_that_is_dropped_is_gone(host: &Host) {
     eventually(|| fs::metadata(format!("/proc/{pid}")).is_err());
 }
 
-/// What this process and its children hold.
-pub fn census() -> (usize, usize, usize) {
-    let own = std::process::id();
-    let stubs = fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| fs::read_to_string(entry.unwrap().path().join("stat")).ok())
-        .filter(|stat| {
+/// The processes that this one has to reap.
+fn children() -> Vec<PathBuf> {
+    let own = std::process::id().to_string();
+    let is_ours = |dir: &PathBuf| {
+        fs::read_to_string(dir.join("stat")).is_ok_and(|stat| {
             let rest = stat.rsplit(')').next().unwrap();
-            rest.split_whitespace().nth(1) == Some(&own.to_string())
+            rest.split_whitespace().nth(1) == Some(&own)
         })
-        .count();
+    };
+    fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path()).filter(is_ours).collect()
+}
+
+/// How many processes have a guest's memory. A stub that waits for its guest, which may come at any
+/// time, has none.
+pub fn guests() -> usize {
+    let code = format!("{CODE:08x}-");
+    let has_code = |dir: &PathBuf| {
+        fs::read_to_string(dir.join("maps")).is_ok_and(|maps| maps.starts_with(&code))
+    };
+    children().iter().filter(|dir| has_code(dir)).count()
+}
+
+/// What this process and its children hold.
+fn census() -> (usize, usize, usize) {
     let fds = fs::read_dir("/proc/self/fd").unwrap().count();
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    (stubs, fds, maps.matches("memfd:channel").count())
+    (children().len(), fds, maps.matches("memfd:channel").count())
 }
 
 pub fn nothing_is_left_behind(host: &Host) {
