@@ -80,6 +80,15 @@ fn read_into(
     cx.until_ready(file, Ready::READABLE, None, op).or_restart(Restart::IfSaRestart)
 }
 
+/// How the caller may write.
+pub(crate) fn write_options(cx: &Current) -> WriteOptions {
+    WriteOptions {
+        limit: cx.group().rlimits().soft(RLIMIT_FSIZE),
+        keeps_set_id: cx.creds().has(Capabilities::FSETID),
+        ..WriteOptions::default()
+    }
+}
+
 /// Writes what `source` has: streams that take only a part are waited for until they have all.
 pub(crate) fn write_from(
     cx: &mut Current,
@@ -89,14 +98,13 @@ pub(crate) fn write_from(
     flags: RwFlags,
 ) -> SysResult<usize> {
     let options = WriteOptions {
-        limit: cx.group().rlimits().soft(RLIMIT_FSIZE),
         append: match flags {
             flags if flags.contains(RwFlags::APPEND) => Some(true),
             flags if flags.contains(RwFlags::NOAPPEND) => Some(false),
             _ => None,
         },
         sync: flags.intersects(RwFlags::SYNC | RwFlags::DSYNC),
-        keeps_set_id: cx.creds().has(Capabilities::FSETID),
+        ..write_options(cx)
     };
     file.ops().admit(cx, Direction::Write).or_restart(Restart::IfSaRestart)?;
     let mut done = 0;

@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use abi::{
     Errno, Fd, Signal, UserIn, UserInOut,
-    cred::Capabilities,
     fcntl::{OpenFlags, SpliceFlags},
     limits::{MAX_RW_COUNT, PIPE_BUF},
     macros::Known,
     num::to_u64,
-    resource::RLIMIT_FSIZE,
     uio::Iovec,
 };
 use sentry::{
@@ -21,6 +19,8 @@ use sentry::{
     vfs::{FileDescription, FileKind, WriteOptions, inode_flags},
     wait::{Cut, Ready, Try, WaitQueue},
 };
+
+use crate::io::write_options;
 
 /// One side of a copy: the open file, and a position of the call's own if there is one.
 struct Side {
@@ -69,11 +69,7 @@ fn copy(
     len: usize,
     waits: bool,
 ) -> Result<usize, Cut> {
-    let options = WriteOptions {
-        limit: cx.group().rlimits().soft(RLIMIT_FSIZE),
-        keeps_set_id: cx.creds().has(Capabilities::FSETID),
-        ..WriteOptions::default()
-    };
+    let options = write_options(cx);
     let mut buffer = vec![0; len.min(CHUNK)];
     let mut done = 0;
     while done < len {
@@ -122,11 +118,7 @@ fn empty(
     len: usize,
     waits: bool,
 ) -> Result<usize, Cut> {
-    let options = WriteOptions {
-        limit: cx.group().rlimits().soft(RLIMIT_FSIZE),
-        keeps_set_id: cx.creds().has(Capabilities::FSETID),
-        ..WriteOptions::default()
-    };
+    let options = write_options(cx);
     let source = pipe(from).ok_or(Errno::EINVAL)?;
     let queues = queues(from, &to.file);
     let queues: Vec<&WaitQueue> = queues.iter().collect();
