@@ -9,6 +9,7 @@ use abi::{
     limits::{MAX_RW_COUNT, PIPE_BUF},
     macros::Known,
     num::to_u64,
+    resource::RLIMIT_FSIZE,
     uio::Iovec,
 };
 use sentry::{
