@@ -17,7 +17,7 @@ use sentry::{
     creds::Credentials,
     fs::{devpts::Devpts, host as host_file},
     kernel::{Kernel, ProcessSpec},
-    task::{ExitWaiter, Prepared, seccomp::Inherited},
+    task::{ExitWaiter, Prepared, TaskFacts, seccomp::Inherited},
     vfs::{FileDescription, FileKind, Lookup, MountNamespace, Place, ResolveContext, resolve},
 };
 use tracing::debug;
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::sandbox::{
     control::{Channel, Event, Failure, Request, Target},
-    plan::{Bytes, Capabilities, Choice, ExecPlan, Process, UserChoice},
+    plan::{Bytes, Capabilities, Choice, ExecPlan, Process, Scheduling, UserChoice},
 };
 
 /// A longer plan is refused: arguments and environment have their own limit.
@@ -109,10 +109,12 @@ impl Executor {
         let files = stdio::files(streams, slave.as_ref(), others);
         drop(slave);
         let identity = console.as_ref().map(Console::identity);
+        let spec = process::spec(&process, &self.tree, cwd, files, identity);
         let spec = ProcessSpec {
             seccomp: self.filter.clone(),
             personality: self.personality,
-            ..process::spec(&process, &self.tree, cwd, files, identity)
+            facts: TaskFacts { affinity: mask(&plan.cpus), ..spec.facts },
+            ..spec
         };
         match self.kernel.prepare(spec) {
             Ok(prepared) => Ok(Ready { prepared, console }),
@@ -138,6 +140,11 @@ impl Executor {
             rlimits: plan.rlimits.clone().unwrap_or(base.rlimits),
             no_new_privileges: plan.no_new_privileges.unwrap_or(base.no_new_privileges),
             terminal: plan.terminal,
+            oom_score_adj: plan.oom_score_adj.or(base.oom_score_adj),
+            scheduling: Scheduling {
+                io_priority: plan.io_priority.unwrap_or(base.scheduling.io_priority),
+                ..plan.scheduling.unwrap_or(base.scheduling)
+            },
             is_ordinary: true,
             ..base
         };
@@ -182,6 +189,17 @@ fn over<T: Clone>(choice: &Choice<T>, base: T, add: impl FnOnce(T, T) -> T) -> T
         Choice::Added(more) => add(base, more.clone()),
         Choice::Instead(other) => other.clone(),
     }
+}
+
+/// The processors as sched_setaffinity(2) takes them.
+fn mask(cpus: &[usize]) -> Option<[u64; 16]> {
+    let mut mask = [0; 16];
+    for cpu in cpus {
+        if let Some(word) = mask.get_mut(cpu / 64) {
+            *word |= 1 << (cpu % 64);
+        }
+    }
+    (!cpus.is_empty()).then_some(mask)
 }
 
 fn join(base: Capabilities, more: Capabilities) -> Capabilities {

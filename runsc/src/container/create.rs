@@ -23,6 +23,7 @@ use crate::{
     config::{Config, Network},
     log::Timestamp,
     oci::{
+        affinity::Affinity,
         bundle::{Bundle, BundleError},
         convert,
         hooks::{HookError, HostHooks},
@@ -118,6 +119,8 @@ fn prepare(
         boot.process.terminal = false;
     }
     let size = bundle.spec.process().as_ref().and_then(stdio::size);
+    let affinity = bundle.spec.process().as_ref().map(Affinity::of).transpose()?;
+    let exec_affinity = affinity.flatten().unwrap_or_default();
     let listening = files::listening();
     let mut preserved = files::preserved(files::FIRST, i64::from(listening))?;
     if listening > 0 {
@@ -144,6 +147,8 @@ fn prepare(
         before_pause: None,
         cgroup,
         resources,
+        oom_score_adj: boot.process.oom_score_adj,
+        exec_affinity,
         hooks: HostHooks::of(&bundle.spec),
         monitor: None,
         sentry: None,

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     cli::Values,
-    oci::{bundle::BundleError, caps, process},
+    oci::{affinity::Affinity, bundle::BundleError, caps, process},
     sandbox::{
         attend::{self, End, Signals},
         console,
@@ -111,6 +111,8 @@ pub(crate) enum ExecError {
 struct Joining {
     store: Store,
     record: Record,
+    oom_score_adj: Option<i32>,
+    affinity: Affinity,
     args: Vec<Bytes>,
     files: Vec<OwnedFd>,
     channel: Channel,
@@ -129,7 +131,10 @@ pub(crate) fn run(store: Store, flags: &Values, args: &[OsString]) -> Result<i32
     }
     let record = store.read(&id.to_string_lossy())?;
     check(&record, flags)?;
-    let (mut plan, size) = plan(flags, args)?;
+    let Asked { mut plan, size, affinity } = asked(flags, args)?;
+    let affinity = affinity.unwrap_or_else(|| record.exec_affinity.clone());
+    plan.cpus = affinity.in_the_end().to_vec();
+    plan.oom_score_adj = plan.oom_score_adj.or(record.oom_score_adj);
     let is_detached = flags.is_on("detach");
     let socket = flags.path("console-socket");
     if plan.terminal && !is_detached && socket.is_none() && !console::is_terminal() {
@@ -148,6 +153,8 @@ pub(crate) fn run(store: Store, flags: &Values, args: &[OsString]) -> Result<i32
     let joining = Joining {
         store,
         record,
+        oom_score_adj: plan.oom_score_adj,
+        affinity,
         args: plan.args,
         files: all,
         channel,
@@ -224,6 +231,10 @@ fn wait(joining: &Joining, signals: &Signals) -> i32 {
 
 fn foreground(mut joining: Joining, flags: &Values) -> Result<i32, ExecError> {
     let host = |step| move |source: io::Error| ExecError::Host { step, source };
+    let affinity = &joining.affinity;
+    affinity.take_initial().map_err(host("error setting initial CPU affinity"))?;
+    affinity.take_last().map_err(host("error setting final CPU affinity"))?;
+    monitor::adjust_oom_score(joining.oom_score_adj);
     let signals = Signals::hold().map_err(io::Error::from).map_err(host("hold signals"))?;
     let saved = console::Saved::of_stdin();
     if joining.is_terminal && !joining.is_new_terminal {
@@ -265,12 +276,16 @@ fn live(mut joining: Joining, news: &mut File) -> Result<i32, String> {
     if let Some(monitor) = joining.record.monitor {
         netns::join_process(monitor);
     }
+    let affinity = &joining.affinity;
+    affinity.take_initial().map_err(step("error setting initial CPU affinity"))?;
     if let Some(cgroup) = &joining.record.cgroup
         && let Err(error) = cgroup.enter().and_then(|()| cgroup.be_counted())
     {
         // What the guest's process uses is counted all the same: it runs in the sandbox.
         tracing::warn!("{error}");
     }
+    affinity.take_last().map_err(step("error setting final CPU affinity"))?;
+    monitor::adjust_oom_score(joining.oom_score_adj);
     let signals = Signals::hold().map_err(|error| format!("hold signals: {error}"))?;
     monitor::let_go_of_streams()?;
     monitor::let_go_of_log()?;
@@ -285,10 +300,16 @@ fn live(mut joining: Joining, news: &mut File) -> Result<i32, String> {
     Ok(wait(&joining, &signals))
 }
 
-type Size = Option<(u16, u16)>;
+/// What is asked for.
+struct Asked {
+    plan: ExecPlan,
+    /// How large a terminal should be.
+    size: Option<(u16, u16)>,
+    /// Where the process is to run.
+    affinity: Option<Affinity>,
+}
 
-/// What the flags ask for, and how large a terminal should be.
-fn plan(flags: &Values, args: &[OsString]) -> Result<(ExecPlan, Size), ExecError> {
+fn asked(flags: &Values, args: &[OsString]) -> Result<Asked, ExecError> {
     if let Some(path) = flags.path("process") {
         return given(flags, path);
     }
@@ -332,17 +353,22 @@ fn plan(flags: &Values, args: &[OsString]) -> Result<(ExecPlan, Size), ExecError
         rlimits: None,
         no_new_privileges: flags.is_given("no-new-privs").then(|| flags.is_on("no-new-privs")),
         terminal: flags.is_on("tty"),
+        oom_score_adj: None,
+        scheduling: None,
+        io_priority: None,
+        cpus: Vec::new(),
         streams: [0; 3],
     };
-    Ok((plan, None))
+    Ok(Asked { plan, size: None, affinity: None })
 }
 
 fn split(text: &std::ffi::OsStr) -> Vec<String> {
     text.to_string_lossy().split(',').map(str::to_string).collect()
 }
 
-/// What the file of `--process` says: all of it, but for what it leaves out.
-fn given(flags: &Values, path: PathBuf) -> Result<(ExecPlan, Size), ExecError> {
+/// What the file of `--process` says. What it leaves out, the container's process has; but as runc has it, a
+/// file that does not forbid the process to gain rights lets it.
+fn given(flags: &Values, path: PathBuf) -> Result<Asked, ExecError> {
     let wrong = |why: String| ExecError::Process { path: path.clone(), why };
     let text = files::read_small(&path).map_err(|error| wrong(error.to_string()))?;
     let given: oci::Process =
@@ -360,9 +386,13 @@ fn given(flags: &Values, path: PathBuf) -> Result<(ExecPlan, Size), ExecError> {
             None => Choice::Container,
         },
         rlimits: (!process.rlimits.is_empty()).then_some(process.rlimits),
-        no_new_privileges: given.no_new_privileges(),
+        no_new_privileges: Some(process.no_new_privileges),
         terminal: process.terminal || flags.is_on("tty"),
+        oom_score_adj: process.oom_score_adj,
+        scheduling: given.scheduler().is_some().then_some(process.scheduling),
+        io_priority: given.io_priority().is_some().then_some(process.scheduling.io_priority),
+        cpus: Vec::new(),
         streams: [0; 3],
     };
-    Ok((plan, stdio::size(&given)))
+    Ok(Asked { plan, size: stdio::size(&given), affinity: Affinity::of(&given)? })
 }

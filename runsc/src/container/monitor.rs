@@ -209,9 +209,7 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
     if let Some(gate) = gate {
         gate.pass(news, launch.cgroup.as_ref())?;
     }
-    if let Some(score) = launch.boot.process.oom_score_adj {
-        adjust_oom_score(score);
-    }
+    adjust_oom_score(launch.boot.process.oom_score_adj);
     let signals = Signals::hold().map_err(|error| format!("hold signals: {error}"))?;
     let is_terminal = launch.boot.process.terminal;
     let args = launch.boot.process.args.clone();
@@ -270,9 +268,10 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
     }
 }
 
-/// Sets the score by which the host's out-of-memory killer judges this process, and all that it starts. To
-/// lower it takes a right; inside, the guest is shown what was asked for all the same.
-fn adjust_oom_score(score: i32) {
+/// Sets the score by which the host's out-of-memory killer judges this process, and all that it starts, if
+/// one is asked for. To lower it takes a right; inside, the guest is shown what was asked for all the same.
+pub(super) fn adjust_oom_score(score: Option<i32>) {
+    let Some(score) = score else { return };
     if let Err(error) = fs::write("/proc/self/oom_score_adj", score.to_string()) {
         tracing::warn!("process.oomScoreAdj: {score} is not set on the host: {error}");
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! OCI bundles: config.json read, checked, and turned into a plan.
 
+pub(crate) mod affinity;
 pub(crate) mod bundle;
 pub(crate) mod caps;
 pub(crate) mod convert;

@@ -90,11 +90,6 @@ fn name_ignored(process: &oci::Process) {
             "labels are for the host's kernel, which the guest cannot reach",
         ),
         ("process.commandLine", is_given(process.command_line()), "it is for Windows"),
-        (
-            "process.execCPUAffinity",
-            process.exec_cpu_affinity().is_some(),
-            "it is for processes that exec adds",
-        ),
     ] {
         if is_given {
             debug!("config.json: {field} is ignored: {why}");

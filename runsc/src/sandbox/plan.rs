@@ -190,11 +190,19 @@ pub(crate) struct ExecPlan {
     pub(crate) no_new_privileges: Option<bool>,
     /// Whether standard input, output and error are a terminal that it controls.
     pub(crate) terminal: bool,
+    /// `/proc/<pid>/oom_score_adj`.
+    pub(crate) oom_score_adj: Option<i32>,
+    /// How it is scheduled, but for its input and output.
+    pub(crate) scheduling: Option<Scheduling>,
+    /// As ioprio_set(2) has it.
+    pub(crate) io_priority: Option<i32>,
+    /// The processors that it is shown as its own, as far as they are there; none are all.
+    pub(crate) cpus: Vec<usize>,
     /// Which of the files that come along each standard stream is.
     pub(crate) streams: [usize; 3],
 }
 
-/// What the guest is shown of how the first process is scheduled.
+/// What the guest is shown of how a process is scheduled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Scheduling {
     /// `SCHED_…`.

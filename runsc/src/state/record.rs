@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::process::ProcessId;
 use crate::{
-    oci::{SPEC_VERSION, hooks::HostHooks, state},
+    oci::{SPEC_VERSION, affinity::Affinity, hooks::HostHooks, state},
     sandbox::cgroup::{Cgroup, Resources},
 };
 
@@ -67,6 +67,12 @@ pub(crate) struct Record {
     /// What is asked of that cgroup.
     #[serde(default)]
     pub(crate) resources: Resources,
+    /// How its processes are judged by the host's out-of-memory killer, if that is said.
+    #[serde(default)]
+    pub(crate) oom_score_adj: Option<i32>,
+    /// Where further processes of it are to run.
+    #[serde(default)]
+    pub(crate) exec_affinity: Affinity,
     /// What is run on the host at certain moments of its life.
     #[serde(default)]
     pub(crate) hooks: HostHooks,

@@ -393,6 +393,8 @@ mod tests {
             before_pause: None,
             cgroup: None,
             resources: Resources::default(),
+            oom_score_adj: None,
+            exec_affinity: Default::default(),
             hooks: HostHooks::default(),
             monitor: None,
             sentry: None,

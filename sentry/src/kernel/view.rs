@@ -238,7 +238,7 @@ impl TaskView for OneTask {
         };
         let cpus = self.kernel.upgrade().map_or(1, |kernel| kernel.limits().cpus);
         let all = if cpus >= 64 { u64::MAX } else { (1 << cpus) - 1 };
-        let affinity = facts.affinity.and_then(|mask| mask.first().copied()).unwrap_or(all);
+        let allowed = facts.affinity.and_then(|mask| mask.first().copied()).unwrap_or(all) & all;
         let (exit_signal, exit_status) = self.exit();
         TaskDetails {
             state,
@@ -256,7 +256,8 @@ impl TaskView for OneTask {
             fd_table_size: self.fd_table_size(),
             is_dumpable: group.dumpable() == 1,
             timer_slack_ns: facts.timer_slack,
-            affinity: affinity & all,
+            // Where none of them is there any more, it may run anywhere (`cpuset_cpus_allowed`).
+            affinity: if allowed == 0 { all } else { allowed },
         }
     }
 

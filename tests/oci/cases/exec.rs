@@ -19,8 +19,20 @@ fn exec_process(bed: &mut Bed, process: &Value) -> Result<Ended> {
 
 /// Starts a detached exec: the pid of its pid file.
 fn detached(bed: &mut Bed, command: &[&str]) -> Result<i32> {
+    in_background(bed, &[], command)
+}
+
+/// The same of a process file.
+fn detached_process(bed: &mut Bed, process: &Value) -> Result<i32> {
+    let file = bed.path("process.json").display().to_string();
+    fs::write(&file, serde_json::to_vec(process)?)?;
+    in_background(bed, &["--process", &file], &[])
+}
+
+fn in_background(bed: &mut Bed, flags: &[&str], command: &[&str]) -> Result<i32> {
     let pid_file = bed.path("exec-pid").display().to_string();
-    let args = [&["exec", "--detach", "--pid-file", &pid_file, ID], command].concat();
+    let flags = [&["exec", "--detach", "--pid-file", &pid_file], flags].concat();
+    let args = [&*flags, &[ID], command].concat();
     let command = bed.command(&args);
     let ended = bed.finish_into_files(command, "exec-out", "exec-err")?;
     ensure!(ended.code == 0 && ended.last_error().is_none(), "{ended:?}");
@@ -258,6 +270,86 @@ pub fn a_process_file_with_capabilities(bed: &mut Bed) -> Result<()> {
                   CapEff:\t0000000000000020\nCapBnd:\t0000000000000021\n\
                   CapAmb:\t0000000000000020\nNoNewPrivs:\t1\n";
     exec_process(bed, &process)?.is(0, wanted)
+}
+
+/// A file that does not forbid it lets the process gain rights, whatever the container's may.
+pub fn a_process_file_that_says_nothing_of_new_rights(bed: &mut Bed) -> Result<()> {
+    bed.started()?;
+    let process = json!({
+        "args": ["grep", "NoNewPrivs", "/proc/self/status"],
+        "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"],
+    });
+    exec_process(bed, &process)?.is(0, "NoNewPrivs:\t0\n")
+}
+
+pub fn a_process_file_with_scheduling(bed: &mut Bed) -> Result<()> {
+    bed.set("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 3}));
+    bed.set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 6}));
+    bed.started()?;
+    // Of the reader itself: nice value and policy.
+    let script = "cut -d' ' -f19,41 /proc/self/stat; ionice";
+    let mut process = json!({
+        "args": ["sh", "-c", script],
+        "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"],
+    });
+    exec_process(bed, &process)?.is(0, "3 3\nbest-effort: prio 6\n")?;
+    process["scheduler"] = json!({"policy": "SCHED_OTHER", "nice": 5});
+    exec_process(bed, &process)?.is(0, "5 0\nbest-effort: prio 6\n")?;
+    process["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0});
+    exec_process(bed, &process)?.is(0, "5 0\nidle\n")
+}
+
+pub fn a_process_file_with_processors(bed: &mut Bed) -> Result<()> {
+    if std::thread::available_parallelism()?.get() < 2 {
+        println!("skipped: this machine has one processor");
+        return Ok(());
+    }
+    bed.set("/process/execCPUAffinity", json!({"final": "1"}));
+    bed.started()?;
+    let mut process = json!({
+        "args": ["grep", "Cpus_allowed_list", "/proc/self/status"],
+        "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"],
+    });
+    exec_process(bed, &process)?.is(0, "Cpus_allowed_list:\t1\n")?;
+    process["execCPUAffinity"] = json!({"initial": "1", "final": "0"});
+    exec_process(bed, &process)?.is(0, "Cpus_allowed_list:\t0\n")?;
+    process["execCPUAffinity"] = json!({"initial": "0", "final": "1000"});
+    let ended = exec_process(bed, &process)?;
+    bed.is_failure(&ended, 255, "error setting final CPU affinity: invalid argument")?;
+    process["execCPUAffinity"] = json!({"final": "0"});
+    process["args"] = json!(["sleep", "500"]);
+    let pid = detached_process(bed, &process)?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    ensure!(status.contains("Cpus_allowed_list:\t0\n"), "{status}");
+    Ok(())
+}
+
+/// The host's killer judges by it whatever stands for the process.
+pub fn the_containers_oom_score(bed: &mut Bed) -> Result<()> {
+    bed.set("/process/oomScoreAdj", json!(100));
+    bed.started()?;
+    exec(bed, &[], &["cat", "/proc/self/oom_score_adj"])?.is(0, "100\n")?;
+    let pid = detached(bed, &["sleep", "500"])?;
+    ensure!(oom_score(pid)? == "100", "{}", oom_score(pid)?);
+    Ok(())
+}
+
+pub fn a_process_file_with_an_oom_score(bed: &mut Bed) -> Result<()> {
+    bed.set("/process/oomScoreAdj", json!(100));
+    bed.started()?;
+    let mut process = json!({
+        "args": ["cat", "/proc/self/oom_score_adj"], "oomScoreAdj": 200,
+        "cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"],
+    });
+    exec_process(bed, &process)?.is(0, "200\n")?;
+    process["args"] = json!(["sleep", "500"]);
+    let pid = detached_process(bed, &process)?;
+    ensure!(oom_score(pid)? == "200", "{}", oom_score(pid)?);
+    Ok(())
+}
+
+fn oom_score(pid: i32) -> Result<String> {
+    Ok(fs::read_to_string(format!("/proc/{pid}/oom_score_adj"))?.trim().into())
 }
 
 pub fn a_process_file_that_is_missing(bed: &mut Bed) -> Result<()> {

@@ -14,10 +14,10 @@ use super::runtime::in_path;
 
 const APPLETS: &[&str] = &[
     "[", "cat", "chmod", "chown", "cp", "cut", "dd", "echo", "env", "expr", "false", "free",
-    "grep", "head", "hostname", "id", "kill", "ln", "ls", "mkdir", "mkfifo", "mknod", "mount",
-    "mv", "nproc", "ping", "printf", "ps", "pwd", "readlink", "rm", "rmdir", "sed", "sh", "sleep",
-    "sort", "stat", "stty", "sync", "tail", "tee", "test", "timeout", "touch", "tr", "true", "tty",
-    "umount", "uname", "unshare", "usleep", "wc", "xargs", "yes",
+    "grep", "head", "hostname", "id", "ionice", "kill", "ln", "ls", "mkdir", "mkfifo", "mknod",
+    "mount", "mv", "nproc", "ping", "printf", "ps", "pwd", "readlink", "rm", "rmdir", "sed", "sh",
+    "sleep", "sort", "stat", "stty", "sync", "tail", "tee", "test", "timeout", "touch", "tr",
+    "true", "tty", "umount", "uname", "unshare", "usleep", "wc", "xargs", "yes",
 ];
 
 /// Makes a root file system of a static busybox.
