@@ -15,7 +15,7 @@ use super::{
     files::{self, FilesError},
     hooks::{self, Moment},
     monitor::{Gate, Job, Monitor, News},
-    netns::NetworkNamespace,
+    namespaces::Namespaces,
     stdio::{self, StdioError, Streams},
 };
 use crate::{
@@ -92,7 +92,7 @@ struct Made {
     gofer: GoferPlan,
     streams: Streams,
     preserved: Vec<OwnedFd>,
-    network: NetworkNamespace,
+    namespaces: Namespaces,
 }
 
 /// Reads the bundle and writes down that the container is being made.
@@ -128,7 +128,7 @@ fn prepare(
         boot.process.env.extend(variables.map(Bytes::from));
     }
     preserved.extend(files::preserved(files::FIRST + listening, flags.number("preserve-fds"))?);
-    let network = NetworkNamespace::of(&bundle.spec);
+    let namespaces = Namespaces::of(&bundle.spec);
     if config.network != Network::None {
         tracing::warn!(
             "network: the guest has unix sockets and no others: there is no packet network yet \
@@ -161,7 +161,7 @@ fn prepare(
         Ok(stdio::streams(is_terminal, is_detached, socket.as_deref(), size)?)
     });
     match streams {
-        Ok(streams) => Ok(Made { entry, record, boot, gofer, streams, preserved, network }),
+        Ok(streams) => Ok(Made { entry, record, boot, gofer, streams, preserved, namespaces }),
         Err(error) => {
             end::destroy(entry, None)?;
             Err(error)
@@ -301,7 +301,7 @@ fn finish(
     owner: Option<Channel>,
     signals: Option<&Signals>,
 ) -> Result<(Entry, Record, Monitor), CreateError> {
-    let Made { entry, mut record, boot, gofer, streams, preserved, network } = made;
+    let Made { entry, mut record, boot, gofer, streams, preserved, namespaces } = made;
     let config = if owner.is_none() { &config.in_background() } else { config };
     let (cgroup, stdio) = (placement(&record), streams.files);
     let launch = Launch { config, boot, gofer, stdio, preserved, cgroup };
@@ -310,7 +310,8 @@ fn finish(
         let lock = entry.lock_number();
         let exit_note = entry.exit_note();
         let (gate, go) = gate(&record)?.unzip();
-        let job = Job { exit_note, launch, listener, is_new_terminal, network, gate, lock, owner };
+        let job =
+            Job { exit_note, launch, listener, is_new_terminal, namespaces, gate, lock, owner };
         let monitor = monitored(&entry, &mut record, job, go, signals)?;
         record.status = status;
         entry.save(&record)?;

@@ -21,7 +21,7 @@ use oci_spec::runtime as oci;
 use super::{
     files::{self, FilesError},
     monitor::{self, Monitor, News},
-    netns,
+    namespaces,
     stdio::{self, StdioError, Streams},
     title,
 };
@@ -274,7 +274,7 @@ fn live(mut joining: Joining, news: &mut File) -> Result<i32, String> {
         sys::control_terminal(terminal.as_fd()).map_err(step("control the terminal"))?;
     }
     if let Some(monitor) = joining.record.monitor {
-        netns::join_process(monitor);
+        namespaces::join_process(monitor);
     }
     let affinity = &joining.affinity;
     affinity.take_initial().map_err(step("error setting initial CPU affinity"))?;

@@ -13,7 +13,7 @@ pub(crate) mod files;
 pub(crate) mod hooks;
 pub(crate) mod id;
 pub(crate) mod monitor;
-pub(crate) mod netns;
+pub(crate) mod namespaces;
 pub(crate) mod signal;
 pub(crate) mod stdio;
 mod title;

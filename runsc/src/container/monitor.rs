@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     hooks::{self, Moment},
-    netns::NetworkNamespace,
+    namespaces::Namespaces,
     title,
     view::{self, View},
 };
@@ -74,7 +74,7 @@ pub(crate) struct Job<'a> {
     /// Whether the streams are a terminal made for the container, for the monitor to control.
     pub(crate) is_new_terminal: bool,
     /// Where it stands.
-    pub(crate) network: NetworkNamespace,
+    pub(crate) namespaces: Namespaces,
     /// Where it waits before it starts the sandbox, if there are hooks to be run.
     pub(crate) gate: Option<Gate>,
     /// Our lock on the container's state, which is not the monitor's to hold.
@@ -94,10 +94,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    fn pass(mut self, news: &mut File, placement: Option<&Placement>) -> Result<(), String> {
-        if let Some(Placement { cgroup, .. }) = placement {
-            cgroup.enter().map_err(|error| error.to_string())?;
-        }
+    fn pass(mut self, news: &mut File) -> Result<(), String> {
         view::separate_mounts()?;
         tell(news, &News::Placed);
         File::from(self.go)
@@ -195,7 +192,7 @@ pub(super) fn outlive_starter() {
 
 /// In the monitor: the container's whole life. Its status, or why it never lived.
 fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
-    let Job { launch, listener, is_new_terminal, network, gate, lock, exit_note, owner } = job;
+    let Job { launch, listener, is_new_terminal, namespaces, gate, lock, exit_note, owner } = job;
     let step = |step: &'static str| move |error: io::Error| format!("{step}: {error}");
     sys::close_copy(lock);
     unistd::setsid().map_err(|error| format!("setsid: {error}"))?;
@@ -203,11 +200,14 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
         // Keys that signal, and changes of the window's size, come to us to be handed on.
         sys::control_terminal(terminal.as_fd()).map_err(step("control the terminal"))?;
     }
-    network.enter()?;
+    if let Some(Placement { cgroup, .. }) = &launch.cgroup {
+        cgroup.enter().map_err(|error| error.to_string())?;
+    }
+    namespaces.enter()?;
     let (host, domain) = (launch.boot.hostname.clone(), launch.boot.domainname.clone());
     Names { host, domain }.show();
     if let Some(gate) = gate {
-        gate.pass(news, launch.cgroup.as_ref())?;
+        gate.pass(news)?;
     }
     adjust_oom_score(launch.boot.process.oom_score_adj);
     let signals = Signals::hold().map_err(|error| format!("hold signals: {error}"))?;

@@ -402,6 +402,17 @@ pub fn it_is_in_the_containers_cgroup(bed: &mut Bed) -> Result<()> {
     Ok(())
 }
 
+pub fn it_is_in_the_containers_namespaces(bed: &mut Bed) -> Result<()> {
+    bed.push("/linux/namespaces", json!({"type": "cgroup"}));
+    let init = bed.started()?;
+    let pid = detached(bed, &["sleep", "500"])?;
+    for it in ["net", "uts", "ipc", "cgroup"] {
+        let name = |of: i32| fs::read_link(format!("/proc/{of}/ns/{it}"));
+        ensure!(name(pid)? == name(init)?, "{it}");
+    }
+    Ok(())
+}
+
 pub fn fresh_limits(bed: &mut Bed) -> Result<()> {
     bed.started()?;
     exec(bed, &[], &["sh", "-c", "ulimit -n"])?.is(0, "1024\n")

@@ -409,8 +409,9 @@ pub fn a_failing_poststop_does_not_keep_the_next_from_running(bed: &mut Bed) -> 
 
 pub fn create_container_has_the_containers_namespaces(bed: &mut Bed) -> Result<()> {
     let at = bed.path("seen").display().to_string();
-    let line = format!("cat >/dev/null; cd /proc/self/ns; readlink net uts mnt >{at}");
+    let line = format!("cat >/dev/null; cd /proc/self/ns; readlink net uts mnt ipc cgroup >{at}");
     bed.set("/hooks/createContainer", json!([hook(&line)]));
+    bed.push("/linux/namespaces", json!({"type": "cgroup"}));
     let pid = bed.create()?;
     let seen = fs::read_to_string(&at)?;
     let seen: Vec<_> = seen.lines().collect();
@@ -418,9 +419,51 @@ pub fn create_container_has_the_containers_namespaces(bed: &mut Bed) -> Result<(
         Ok(fs::read_link(format!("/proc/{of}/ns/{it}"))?.display().to_string())
     };
     let pid = pid.to_string();
-    ensure!(seen[..2] == [name(&pid, "net")?, name(&pid, "uts")?], "{seen:?}");
-    ensure!(seen[2] != name("self", "mnt")?, "{seen:?}: the host's mounts");
+    for (it, seen) in ["net", "uts", "mnt", "ipc", "cgroup"].iter().zip(&seen) {
+        ensure!(*seen != name("self", it)?, "{it}: {seen}: the host's");
+        // The process that stands for the container goes on to its own files.
+        ensure!(*it == "mnt" || *seen == name(&pid, it)?, "{it}: {seen}: not the container's");
+    }
     Ok(())
+}
+
+pub fn create_container_has_the_containers_processes(bed: &mut Bed) -> Result<()> {
+    let at = bed.path("seen").display().to_string();
+    let line = format!("cat >/dev/null; readlink /proc/self/ns/pid >{at}");
+    bed.set("/hooks/createContainer", json!([hook(&line)]));
+    bed.create()?;
+    let host = fs::read_link("/proc/self/ns/pid")?;
+    let seen = fs::read_to_string(&at)?;
+    ensure!(seen.trim() != host.to_string_lossy(), "{seen}: the host's");
+    Ok(())
+}
+
+/// Hooks for the host are outside, whatever the container has of its own.
+pub fn those_on_the_host_have_its_namespaces(bed: &mut Bed) -> Result<()> {
+    let all = "net uts mnt ipc cgroup pid user";
+    bed.push("/linux/namespaces", json!({"type": "cgroup"}));
+    for name in ["prestart", "createRuntime", "poststart", "poststop"] {
+        let at = place(bed, name, name);
+        let line = format!("cat >/dev/null; cd /proc/self/ns; readlink {all} >{at}; hostname >>{at}");
+        bed.set(&format!("/hooks/{name}"), json!([hook(&line)]));
+    }
+    bed.stopped()?;
+    bed.ok(&["delete", ID])?;
+    let mut wanted = String::new();
+    for it in all.split(' ') {
+        wanted += &format!("{}\n", fs::read_link(format!("/proc/self/ns/{it}"))?.display());
+    }
+    wanted += &fs::read_to_string("/proc/sys/kernel/hostname")?;
+    for name in ["prestart", "createRuntime", "poststart", "poststop"] {
+        let seen = read(bed, name, name)?;
+        ensure!(seen == wanted, "{name}: {seen}");
+    }
+    Ok(())
+}
+
+pub fn start_container_has_the_guests_name(bed: &mut Bed) -> Result<()> {
+    bed.set("/hooks/startContainer", json!([hook("cat >/dev/null; hostname >/tmp/where")]));
+    bed.prints("cat /tmp/where", "contract\n")
 }
 
 /// What `createContainer` mounts is in the container and nowhere else.
