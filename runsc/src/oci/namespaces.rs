@@ -44,7 +44,7 @@ fn check_path(at: &str, path: &Path) -> Result<(), BundleError> {
 }
 
 /// The names that the guest's uts namespace begins with where config.json says none: those of the namespace
-/// that it is to share, and of the host if it is to have none of its own.
+/// that it is to share, else the host's.
 pub(crate) fn names(spec: &Spec) -> Result<Names, BundleError> {
     let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     let mut all = list.into_iter().flatten().enumerate();
@@ -53,15 +53,20 @@ pub(crate) fn names(spec: &Spec) -> Result<Names, BundleError> {
             let why = "unable to set hostname without a private UTS namespace";
             return Err(BundleError::field("hostname", why));
         }
-        return Names::here().map_err(|error| BundleError::field("hostname", error.to_string()));
+        return here();
     };
     match uts.path() {
         Some(path) if !path.as_os_str().is_empty() => Names::at(path).map_err(|error| {
             let why = format!("join the uts namespace {}: {error}", path.display());
             BundleError::field(format!("linux.namespaces[{index}]"), why)
         }),
-        _ => Ok(Names { host: "runsc".into(), domain: "(none)".into() }),
+        // A new one begins as a copy.
+        _ => here(),
     }
+}
+
+fn here() -> Result<Names, BundleError> {
+    Names::here().map_err(|error| BundleError::field("hostname", error.to_string()))
 }
 
 /// Whether a user namespace of its own is asked for.

@@ -238,6 +238,15 @@ pub fn the_hosts_name_without_a_namespace(bed: &mut Bed) -> Result<()> {
     bed.prints("hostname", &host)
 }
 
+/// A namespace of its own begins with the names that the runtime sees.
+pub fn the_names_of_a_fresh_namespace(bed: &mut Bed) -> Result<()> {
+    bed.config.as_object_mut().unwrap().remove("hostname");
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUTS)?;
+    nix::unistd::sethostname("of-the-moment")?;
+    fs::write("/proc/sys/kernel/domainname", "domain")?;
+    bed.prints("hostname; cat /proc/sys/kernel/domainname", "of-the-moment\ndomain\n")
+}
+
 pub fn a_path_to_a_uts_namespace(bed: &mut Bed) -> Result<()> {
     bed.set("/hostname", json!("the-first"));
     bed.config["linux"]["cgroupsPath"] = json!(format!("{}-a", bed.cgroup));
