@@ -523,12 +523,14 @@ impl Context for PtraceContext {
         let held = process.operations.lock();
         process.send(&[theirs.as_raw_fd()])?;
         self.receive()?;
-        let pid = self.clone_thread(FORK_FLAGS);
+        let pid = process.unkilled(|| self.clone_thread(FORK_FLAGS));
+        // From here on it ends with what stands for it, whatever becomes of its parent.
+        let child = pid.map(|pid| Subprocess::new(&self.process.fixed, pid, socket, fd));
         self.close(fd)?;
         drop(held);
-        let pid = pid?;
+        let child = Arc::new(child?);
+        let pid = child.host_pid();
         self.release()?;
-        let child = Arc::new(Subprocess::new(&self.process.fixed, pid, socket, fd));
         child.count_thread();
         let bell = Arc::new(Bell::default());
         bell.name(pid, pid);

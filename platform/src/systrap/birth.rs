@@ -10,14 +10,17 @@ use std::{
 use super::{
     filter,
     gate::Pass,
-    shared::{CHANNEL_SIZE, Op, TURN_SENTRY},
+    shared::{CHANNEL_SIZE, COMMAND_EXIT, Op, TURN_SENTRY},
     subprocess::Subprocess,
     thread::{BIRTH_DEADLINE, Thread, cleanup, op},
+    wake,
 };
 use crate::{AddressSpace, Error, memory::hostcall::word, sys};
 
 /// How often to look whether it has failed before.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long a stub that nobody wants may take to end.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// A stub process on its way.
 #[derive(Debug)]
@@ -52,6 +55,34 @@ impl Pending {
         parent.fixed.registry.register(pid, &process)?;
         Ok((process, child))
     }
+
+    /// Ends the process, if it was made after all: nobody will drive it, and nobody else knows of it. A
+    /// guest that writes over its parent's channel can have the order fail as it likes after the clone.
+    fn forgo(self, parent: &Subprocess) {
+        // Whoever has the other end is the parent, on its way, or the child.
+        if sys::is_hung_up(self.socket.as_fd()) {
+            return;
+        }
+        parent.kill();
+        let start = Instant::now();
+        while !sys::is_hung_up(self.socket.as_fd()) {
+            if sys::is_readable(self.socket.as_fd(), LOOK).unwrap_or(false) {
+                // It says who it is; and ends, as what comes of this is dropped.
+                if let Err(error) = self.meet(parent) {
+                    tracing::debug!(%error, "a stub that nobody wants is gone");
+                }
+                return;
+            }
+            // It does not say so any more, but obeys.
+            if wake::is_waiting(self.child.channel.turn()) {
+                self.child.begin(COMMAND_EXIT);
+            }
+            if start.elapsed() > FAREWELL {
+                tracing::warn!(pid = parent.host_pid(), "a child of this stub may be left");
+                return;
+            }
+        }
+    }
 }
 
 impl Subprocess {
@@ -65,12 +96,17 @@ impl Subprocess {
         let held = self.operations.lock();
         let pass = self.expect(thread);
         let pending = self.begin_fork(thread, 0)?;
-        pass.map_or(Ok(()), |pass| pass.admit(thread))?;
-        pending.await_word(thread)?;
-        thread.done(spins)?;
-        let child = self.forked(thread, pending)?;
+        let carried_out = pass
+            .map_or(Ok(()), |pass| pass.admit(thread))
+            .and_then(|()| pending.await_word(thread))
+            .and_then(|()| thread.done(spins))
+            .and_then(|()| self.cloned(thread, &pending.child, 2, "fork a stub"));
+        if let Err(error) = carried_out {
+            pending.forgo(self);
+            return Err(error);
+        }
         drop(held);
-        child.meet(self)
+        pending.meet(self)
     }
 
     /// The first half of [`Subprocess::fork`]: the stub works on its own from here on, until

@@ -45,6 +45,9 @@ pub(crate) struct Subprocess {
     ended: RwLock<Option<i32>>,
     /// It was told to end.
     is_told: AtomicBool,
+    /// Held while a tracer has it clone: who ends then before its tracer has the child's number leaves a
+    /// child that nobody knows of.
+    cloning: Mutex<()>,
     watchers: Mutex<Watchers>,
     threads: Mutex<Threads>,
 }
@@ -83,9 +86,21 @@ impl Subprocess {
             writes: AtomicU64::new(0),
             ended: RwLock::new(None),
             is_told: AtomicBool::new(false),
+            cloning: Mutex::new(()),
             watchers: Mutex::default(),
             threads: Mutex::new(Threads::default()),
         }
+    }
+
+    /// Has `clone` done with nobody killing the process meanwhile; whoever wants to has it done then.
+    pub(crate) fn unkilled<T>(&self, clone: impl FnOnce() -> T) -> T {
+        let cloning = self.cloning.lock();
+        let result = clone();
+        drop(cloning);
+        if self.is_told.load(Ordering::SeqCst) {
+            self.kill();
+        }
+        result
     }
 
     /// A thread has come.
@@ -293,6 +308,8 @@ impl AddressSpace for Subprocess {
 
     fn kill(&self) {
         self.is_told.store(true, Ordering::SeqCst);
+        // Whoever has it clone looks afterwards.
+        let Some(_none_clones) = self.cloning.try_lock() else { return };
         let ended = self.ended.read();
         if ended.is_none()
             && let Err(error) = sys::kill(self.pid, libc::SIGKILL)
