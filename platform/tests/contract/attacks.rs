@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A guest that attacks the stub and the channel: it may kill itself, and nobody else.
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use platform::Exit;
 
@@ -51,12 +59,17 @@ pub fn jumps_to_every_byte_of_the_stub(host: &Host) {
         guest.registers.rdi = target;
         guest.registers.rsp = STACK - 0x800;
         guest.load(code::jump());
-        let interrupter = guest.context.interrupter();
+        let (interrupter, over) = (guest.context.interrupter(), Arc::new(AtomicBool::new(false)));
+        let is_over = Arc::clone(&over);
         let side = thread::spawn(move || {
             thread::park_timeout(Duration::from_millis(1000));
-            interrupter.interrupt();
+            // One that came too late would keep the next from running.
+            if !is_over.load(Ordering::SeqCst) {
+                interrupter.interrupt();
+            }
         });
         let exit = guest.context.switch(&mut guest.registers).unwrap();
+        over.store(true, Ordering::SeqCst);
         side.thread().unpark();
         side.join().unwrap();
         if matches!(exit, Exit::Died(_)) {
@@ -183,13 +196,22 @@ pub fn no_clone_of_the_guests_own(host: &Host) {
         guest.registers.rip = start + gadget as u64;
         (guest.registers.rax, guest.registers.rdi) = (56, flags as u64);
         (guest.registers.rsi, guest.registers.r8) = (STACK - 0x100, 0);
-        let interrupter = guest.context.interrupter();
-        let side = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(100));
-            interrupter.interrupt();
+        let (interrupter, over) = (guest.context.interrupter(), AtomicBool::new(false));
+        let exit = thread::scope(|scope| {
+            scope.spawn(|| {
+                // The first may come before it has jumped.
+                while !over.load(Ordering::SeqCst) {
+                    thread::park_timeout(Duration::from_millis(100));
+                    interrupter.interrupt();
+                }
+            });
+            let mut exit = guest.context.switch(&mut guest.registers).unwrap();
+            while exit == Exit::Interrupted && guest.registers.rip == start + gadget as u64 {
+                exit = guest.context.switch(&mut guest.registers).unwrap();
+            }
+            over.store(true, Ordering::SeqCst);
+            exit
         });
-        let exit = guest.context.switch(&mut guest.registers).unwrap();
-        side.join().unwrap();
         match exit {
             // It waited at the gate.
             Exit::Interrupted => {}

@@ -94,7 +94,8 @@ pub fn a_wait_can_be_interrupted(host: &Host) {
             over.store(true, Ordering::SeqCst);
             exit
         });
-        assert!(start.elapsed() < Duration::from_secs(2), "{round}");
+        // Of nine, if it is not for ever.
+        assert!(start.elapsed() < Duration::from_secs(8), "{round}");
         if exit == Exit::Interrupted {
             // Before the call was made.
             assert_eq!(guest.registers.rip, CODE);
@@ -121,10 +122,12 @@ pub fn threads_wake_each_other_unseen(host: &Host) {
         waiter.context.answer_futexes(true);
         let interrupter = waiter.context.interrupter();
         let side = thread::spawn(move || {
+            let start = Instant::now();
             let result = answer(&mut waiter, WAIT, 0, 0);
             let waited = waiter.context.waited(1_000_000);
+            let all = start.elapsed();
             waiter.context.exit();
-            (result, waited)
+            (result, waited, all)
         });
         while !interrupter.is_waiting() {
             thread::yield_now();
@@ -132,14 +135,23 @@ pub fn threads_wake_each_other_unseen(host: &Host) {
         // The share of the time since it was told to run. On a busy host it may not have run at once.
         let start = Instant::now();
         while interrupter.waited(1_000_000) < 500_000 {
-            assert!(start.elapsed() < Duration::from_secs(10), "it hardly waits");
+            assert!(start.elapsed() < Duration::from_secs(30), "it hardly waits");
             thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(answer(&mut guest, WAKE, 1, 0), 1);
-        let (result, waited) = side.join().unwrap();
+        let at_least = start.elapsed();
+        wake_one(&mut guest);
+        let (result, waited, all) = side.join().unwrap();
         assert_eq!(result, 0);
-        assert!((100_000..=1_000_000).contains(&waited), "{waited}");
+        // Of that time it had waited while we looked; on a busy host it may have stood still since.
+        let share = 1_000_000.0 * at_least.as_secs_f64() / all.as_secs_f64();
+        let least = (0.9 * share) as u64;
+        assert!((least..=1_000_000).contains(&waited), "{waited} of a million, {share} at least");
     }
+}
+
+/// Wakes the one who waits, or is just about to: it says so before it does.
+fn wake_one(guest: &mut Guest) {
+    crate::life::eventually(|| answer(guest, WAKE, 1, 0) == 1);
 }
 
 pub fn wakes_can_be_held(host: &Host) {
@@ -153,7 +165,6 @@ pub fn wakes_can_be_held(host: &Host) {
     while !interrupter.is_waiting() {
         thread::yield_now();
     }
-    thread::sleep(Duration::from_millis(20));
     guest.space.hold_wakes();
     guest.space.hold_wakes();
     guest.space.release_wakes();
@@ -174,7 +185,8 @@ pub fn wakes_can_be_held(host: &Host) {
         addr2: UserAddr(DATA),
         value3: 1,
     };
-    assert_eq!(guest.context.futex(&call).unwrap(), 1);
+    // It says that it waits before it does.
+    crate::life::eventually(|| guest.context.futex(&call).unwrap() == 1);
     assert_eq!(side.join().unwrap(), 0);
     for (operation, addr) in
         [(libc::FUTEX_WAIT, DATA), (libc::FUTEX_LOCK_PI, DATA), (libc::FUTEX_WAKE_OP, 1 << 47)]
@@ -222,7 +234,7 @@ pub fn waits_that_are_scribbled_over_end(host: &Host) {
                 }
                 let _ = guest.context.take_cut();
             }
-            assert!(start.elapsed() < Duration::from_secs(40), "{pattern:?}");
+            assert!(start.elapsed() < Duration::from_secs(120), "{pattern:?}");
             over.store(true, Ordering::SeqCst);
         });
         space.kill();

@@ -32,7 +32,8 @@ pub fn killed_while_running(host: &Host) {
     assert!(matches!(exit, Exit::Died(status) if status & 0x7f == libc::SIGKILL), "{exit:?}");
     let exit = side.join().unwrap();
     assert!(matches!(exit, Exit::Died(status) if status & 0x7f == libc::SIGKILL), "{exit:?}");
-    assert!(start.elapsed() < Duration::from_millis(1000));
+    // It would have run for ever.
+    assert!(start.elapsed() < Duration::from_secs(20));
     killer.join().unwrap();
     // And it stays so.
     assert!(matches!(guest.context.switch(&mut guest.registers).unwrap(), Exit::Died(_)));
@@ -75,21 +76,48 @@ pub fn guests() -> usize {
     children().iter().filter(|dir| has_code(dir)).count()
 }
 
-/// What this process and its children hold.
-fn census() -> (usize, usize, usize) {
+/// What this process and its children hold: processes, descriptors, channels.
+fn census() -> [usize; 3] {
     let fds = fs::read_dir("/proc/self/fd").unwrap().count();
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    (children().len(), fds, maps.matches("memfd:channel").count())
+    [children().len(), fds, maps.matches("memfd:channel").count()]
+}
+
+/// What `work` leaves behind each time is more after each: that once something is more may be a stock that
+/// was not full before.
+fn leaves_nothing(mut work: impl FnMut()) {
+    let settled = || {
+        let mut last = census();
+        let mut since = Instant::now();
+        eventually(|| {
+            let now = census();
+            if now != std::mem::replace(&mut last, now) {
+                since = Instant::now();
+            }
+            since.elapsed() > Duration::from_millis(300)
+        });
+        last
+    };
+    let mut seen = vec![settled()];
+    while seen.len() < 6 {
+        work();
+        let before = seen[seen.len() - 1];
+        let now = settled();
+        seen.push(now);
+        if now.iter().zip(before).all(|(now, before)| *now <= before) {
+            return;
+        }
+    }
+    panic!("more each time: {seen:?}");
 }
 
 pub fn nothing_is_left_behind(host: &Host) {
     let host = &host.alone();
-    for _ in 0..10 {
-        host.guest(code::calls()).call();
-    }
-    thread::sleep(Duration::from_millis(300));
-    let before = census();
-    for round in 0..1000 {
+    leaves_nothing(|| come_and_go(host, 500));
+}
+
+fn come_and_go(host: &Host, count: usize) {
+    for round in 0..count {
         let mut guest = host.guest(code::calls());
         guest.call();
         if round % 10 == 0 {
@@ -101,25 +129,23 @@ pub fn nothing_is_left_behind(host: &Host) {
             other.call();
         }
     }
-    eventually(|| census() == before);
 }
 
 /// A platform that is dropped takes its zygote and its spare stubs along.
 pub fn the_platform_itself(host: &Host) {
     let host = &host.alone();
-    thread::sleep(Duration::from_millis(300));
-    let before = census();
-    for _ in 0..3 {
-        let platform = match host.platform.name() {
-            "systrap" => platform::systrap::Systrap::new().unwrap(),
-            _ => platform::ptrace::Ptrace::new().unwrap(),
-        };
-        drop(platform.new_address_space().unwrap());
-        let (space, context) = platform.new_address_space().unwrap();
-        drop(platform);
-        drop((space, context));
-    }
-    eventually(|| census() == before);
+    leaves_nothing(|| {
+        for _ in 0..3 {
+            let platform = match host.platform.name() {
+                "systrap" => platform::systrap::Systrap::new().unwrap(),
+                _ => platform::ptrace::Ptrace::new().unwrap(),
+            };
+            drop(platform.new_address_space().unwrap());
+            let (space, context) = platform.new_address_space().unwrap();
+            drop(platform);
+            drop((space, context));
+        }
+    });
 }
 
 pub fn descriptors(host: &Host) {
@@ -164,7 +190,6 @@ pub fn descriptors(host: &Host) {
 pub fn an_idle_guest_costs_nothing(host: &Host) {
     let mut guest = host.guest(code::calls());
     guest.call();
-    thread::sleep(Duration::from_millis(20));
     let ticks = |pid: i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let rest = stat.rsplit(')').next().unwrap().to_owned();
@@ -182,9 +207,12 @@ pub fn an_idle_guest_costs_nothing(host: &Host) {
             .sum::<u64>()
     };
     let pid = guest.space.host_pid();
-    let before = (ticks(pid), switches(pid));
-    thread::sleep(Duration::from_millis(1000));
-    assert_eq!((ticks(pid), switches(pid)), before);
+    // On a busy host it may take a while to lie down.
+    eventually(|| {
+        let before = (ticks(pid), switches(pid));
+        thread::sleep(Duration::from_millis(1000));
+        (ticks(pid), switches(pid)) == before
+    });
     guest.call();
 }
 
@@ -208,7 +236,7 @@ pub fn a_guest_runs_where_it_is_moved(host: &Host) {
 pub fn eventually(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(10), "not even after ten seconds");
+        assert!(start.elapsed() < Duration::from_secs(30), "not even after half a minute");
         thread::sleep(Duration::from_millis(20));
     }
 }

@@ -2,6 +2,7 @@
 //! Several threads and processes.
 
 use std::{
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -85,19 +86,21 @@ pub fn threads_share_memory(host: &Host) {
 
 pub fn a_spinning_guest_can_be_interrupted(host: &Host) {
     let mut guest = host.guest(code::spin());
-    for _ in 0..20 {
+    let begin = Instant::now();
+    let mut rounds = 0;
+    // On a busy host it may not have run at all by the time of an interrupt.
+    while rounds < 20 || guest.registers.rax <= 1000 {
+        rounds += 1;
+        assert!(begin.elapsed() < Duration::from_secs(60), "it does not run");
         let interrupter = guest.context.interrupter();
         let side = thread::spawn(move || {
             thread::sleep(Duration::from_millis(5));
             interrupter.interrupt();
         });
-        let start = Instant::now();
         let exit = guest.context.switch(&mut guest.registers).unwrap();
         assert_eq!(exit, Exit::Interrupted);
-        assert!(start.elapsed() < Duration::from_secs(5));
         side.join().unwrap();
     }
-    assert!(guest.registers.rax > 1000);
 }
 
 pub fn an_interrupt_before_the_run_counts(host: &Host) {
@@ -109,20 +112,19 @@ pub fn an_interrupt_before_the_run_counts(host: &Host) {
         assert_eq!(exit, Exit::Interrupted);
     }
     // A storm from beside loses none, and none hurts.
-    let storm = thread::spawn(move || {
-        for _ in 0..2000 {
-            interrupter.interrupt();
-            thread::yield_now();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                interrupter.interrupt();
+                thread::yield_now();
+            }
+        });
+        for _ in 0..50 {
+            assert_eq!(guest.context.switch(&mut guest.registers).unwrap(), Exit::Interrupted);
         }
-        interrupter
+        over.store(true, Ordering::SeqCst);
     });
-    for _ in 0..50 {
-        assert_eq!(guest.context.switch(&mut guest.registers).unwrap(), Exit::Interrupted);
-        if storm.is_finished() {
-            break;
-        }
-    }
-    let interrupter = storm.join().unwrap();
     drop(guest);
     interrupter.interrupt();
 }
@@ -215,7 +217,7 @@ pub fn threads_that_follow_each_other_begin_alike(host: &Host) {
         assert_eq!((guest.registers.fs_base, guest.registers.gs_base), (0, 0));
     }
     // This one, that one, and a few that wait for a guest.
-    assert!(threads(&guest) <= 2 + 4, "{} host threads", threads(&guest));
+    crate::life::eventually(|| threads(&guest) <= 2 + 4);
     // Where the first thread was, another one may be.
     let mut stays = first.unwrap();
     guest.context.exit();
