@@ -57,7 +57,7 @@ fn get(cx: &mut dyn Context, addr: u64) -> u32 {
 }
 
 fn waiting(guest: &Guest, addr: u64, count: usize) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(30);
     let is_there = || {
         let bucket = guest.table.lock(&key(addr));
         bucket.queues.get(&key(addr)).map_or(0, |queue| queue.len()) == count
