@@ -369,7 +369,7 @@ fn running_out_of_memory_kills_the_guest_and_is_told() {
         return;
     }
     let path = name("memory");
-    let script = "while ! [ -e /proc/1/task ]; do :; done; sleep 1; \
+    let script = "trap go=1 USR1; echo ready; until [ -n \"$go\" ]; do sleep 0.05; done; \
         head -c 200000000 /dev/zero | tail >/dev/null; echo $?; sleep 1000";
     let limit = 64 << 20;
     let bundle = bundle(script, &path, json!({"memory": {"limit": limit, "swap": limit}}));
@@ -377,8 +377,12 @@ fn running_out_of_memory_kills_the_guest_and_is_told() {
     let mut events = bundle.command(&["events", "--interval", "100s", "c1"]);
     let out = fs::File::create(bundle.path().join("events")).unwrap();
     let mut events = events.stdout(out).spawn().unwrap();
-    await_that("it was killed", || bundle.printed() == "137\n");
     let told = || fs::read_to_string(bundle.path().join("events")).unwrap();
+    // Whoever says how much there is watches already.
+    await_that("somebody watches", || told().ends_with('\n'));
+    await_that("it is ready", || bundle.printed() == "ready\n");
+    bundle.succeeds(&["kill", "c1", "USR1"]);
+    await_that("it was killed", || bundle.printed() == "ready\n137\n");
     await_that("it is told", || told().contains("{\"type\":\"oom\",\"id\":\"c1\"}\n"));
     assert!(told().starts_with("{\"type\":\"stats\","));
     assert_eq!(bundle.status(), "running", "the sandbox lives");

@@ -204,9 +204,9 @@ fn a_monitor_stands_for_it_to_its_end() {
     assert_eq!(one.printed(), "hello\n");
     assert_eq!(one.wait(), WaitStatus::Exited(one.pid, 7));
 
-    let mut two =
-        Detached::start(&bundle, "trap 'echo hit; exit 3' USR1; while :; do sleep 0.05; done");
-    thread::sleep(Duration::from_millis(300));
+    let script = "trap 'echo hit; exit 3' USR1; echo ready; while :; do sleep 0.05; done";
+    let mut two = Detached::start(&bundle, script);
+    assert_eq!(two.prints(6), "ready\n");
     kill(two.pid, Signal::SIGUSR1).unwrap();
     assert_eq!(two.wait(), WaitStatus::Exited(two.pid, 3));
     assert_eq!(two.printed(), "hit\n");
@@ -217,7 +217,7 @@ fn a_monitor_stands_for_it_to_its_end() {
 
     // Without its monitor it goes too.
     let mut four = Detached::start(&bundle, "exec tail -f /dev/null");
-    assert_eq!(guests(&bundle, "tail"), 1);
+    await_that("the guest's process is there", || guests(&bundle, "tail") == 1);
     kill(four.pid, Signal::SIGKILL).unwrap();
     assert_eq!(four.wait(), WaitStatus::Signaled(four.pid, Signal::SIGKILL, false));
     assert_eq!(four.printed(), "");
@@ -294,16 +294,17 @@ fn it_has_a_terminal_of_the_sandbox() {
         say("tty; stty size; echo $((40 + 2))\n", "42");
         let text = say("tty; stty size\n", "30 90");
         assert!(text.contains("/dev/pts/0"), "{round}: {text}");
-        say("sleep 100\n", "sleep 100");
-        thread::sleep(Duration::from_millis(300));
+        // It speaks when it is in front.
+        say("sh -c 'echo go\"\"ing; exec sleep 100'\n", "going");
         say("\u{3}", "^C");
         say("echo status $?\n", "status 130");
         let mut stty = Command::new("stty");
         stty.args(["rows", "33", "cols", "77"]).stdin(terminal.try_clone().unwrap());
         assert!(stty.status().unwrap().success());
-        thread::sleep(Duration::from_millis(200));
-        terminal.write_all(b"stty size; exit 5\n").unwrap();
-        expect(&mut terminal, "33 77");
+        let until =
+            "until [ \"$(stty size)\" = '33 77' ]; do sleep 0.05; done; echo resi''zed; exit 5\n";
+        terminal.write_all(until.as_bytes()).unwrap();
+        expect(&mut terminal, "resized");
         let pid = fs::read_to_string(bundle.path().join("epid")).unwrap();
         let pid = Pid::from_raw(pid.parse().unwrap());
         assert_eq!(waitpid(pid, None).unwrap(), WaitStatus::Exited(pid, 5));

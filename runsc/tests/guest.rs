@@ -169,7 +169,7 @@ struct Ended(Child);
 impl Ended {
     /// Its exit code, which comes soon.
     fn code(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status.code();
@@ -191,7 +191,7 @@ impl Drop for Ended {
 /// Reads until `wanted` has been seen.
 fn expect(terminal: &mut fs::File, wanted: &str) -> String {
     let mut seen = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !text(&seen).contains(wanted) {
         assert!(Instant::now() < deadline, "no {wanted:?} in {:?}", text(&seen));
         let mut fds = [nix::poll::PollFd::new(terminal.as_fd(), nix::poll::PollFlags::POLLIN)];
@@ -214,21 +214,19 @@ fn a_terminal_has_job_control_and_is_put_back() {
     };
     say(&mut terminal, "PS1=; echo re''ady; tty\n", "ready");
     expect(&mut terminal, "/dev/pts/0");
-    say(&mut terminal, "echo go''ing; sleep 100\n", "going");
-    // The key is for the program, which must be in front by then.
-    let moment = Duration::from_millis(300);
-    thread::sleep(moment);
+    // The key is for the program, which is in front by the time that it speaks.
+    let program = "sh -c 'echo go\"\"ing; exec sleep 100'\n";
+    say(&mut terminal, program, "going");
     say(&mut terminal, "\u{3}", "^C");
     say(&mut terminal, "echo status $?\n", "status 130");
-    say(&mut terminal, "echo go''ing; sleep 100\n", "going");
-    thread::sleep(moment);
+    say(&mut terminal, program, "going");
     say(&mut terminal, "\u{1a}", "Stopped");
     say(&mut terminal, "kill -KILL %1; wait; echo do''ne\n", "done");
     // The host's kernel tells runsc of the new size, as it would tell any program.
     let stty = Command::new("stty").args(["rows", "33", "cols", "77"]).stdin(slave).status();
     assert!(stty.unwrap().success());
-    thread::sleep(moment);
-    say(&mut terminal, "stty size\n", "33 77");
+    let until = "until [ \"$(stty size)\" = '33 77' ]; do sleep 0.05; done; echo resi''zed\n";
+    say(&mut terminal, until, "resized");
     let raw = termios::tcgetattr(&terminal).unwrap();
     assert!(!raw.local_flags.contains(termios::LocalFlags::ICANON));
     terminal.write_all(b"exit 5\n").unwrap();
@@ -276,8 +274,17 @@ impl Bundle {
         state["status"].as_str().unwrap().into()
     }
 
+    /// Waits until the container has printed this.
+    fn await_line(&self, wanted: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while fs::read_to_string(self.place.path().join("out")).unwrap() != wanted {
+            assert!(Instant::now() < deadline, "never printed: {wanted}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn await_status(&self, wanted: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while self.status() != wanted {
             assert!(Instant::now() < deadline, "{} is not {wanted}", self.status());
             thread::sleep(Duration::from_millis(10));
@@ -304,11 +311,12 @@ fn a_bundle_runs() {
 
 #[test]
 fn a_container_is_created_started_killed_and_deleted() {
-    let bundle = Bundle::new("trap 'exit 3' USR1; while :; do sleep 0.05; done");
+    let bundle = Bundle::new("trap 'exit 3' USR1; echo ready; while :; do sleep 0.05; done");
     let create = || {
         // No pipes: the container keeps its streams, and a pipe would wait for them.
         let mut create = bundle.command(&["create", "--pid-file", "pid", "c1"]);
-        create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
+        let out = fs::File::create(bundle.place.path().join("out")).unwrap();
+        create.stdout(out).stderr(Stdio::null()).status().unwrap()
     };
     let fails = |args: &[&str], says: &str| {
         let output = bundle.run(args);
@@ -329,6 +337,7 @@ fn a_container_is_created_started_killed_and_deleted() {
     fails(&["delete", "c1"], "that is not stopped: running");
     fails(&["kill", "c1", "NOSUCH"], "unknown signal");
     assert!(bundle.run(&["kill", "c1", "0"]).status.success());
+    bundle.await_line("ready\n");
     // The first process of a container is not ended by a signal that it does not handle.
     assert!(bundle.run(&["kill", "c1", "TERM"]).status.success());
     thread::sleep(Duration::from_millis(200));

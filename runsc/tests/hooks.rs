@@ -101,7 +101,8 @@ fn a_run_that_is_asked_to_end_ends_its_hook_and_undoes_what_it_did() {
         let from = Instant::now();
         kill(Pid::from_raw(run.id().cast_signed()), Signal::SIGTERM).unwrap();
         assert_eq!(run.wait().unwrap().code(), Some(1), "{name}");
-        assert!(from.elapsed() < Duration::from_secs(5), "{name}: {:?}", from.elapsed());
+        // Not when the hook ends by itself.
+        assert!(from.elapsed() < Duration::from_secs(60), "{name}: {:?}", from.elapsed());
         let errors = fs::read_to_string(bundle.path().join("errors")).unwrap();
         let says = "error running hook #0: hook was ended by our SIGTERM";
         assert!(errors.contains(says), "{name}: {errors}");

@@ -54,7 +54,26 @@ impl Sandbox {
         let mut output = runsc.stdout.take().unwrap();
         std::io::Read::read_exact(&mut output, &mut ready).unwrap();
         assert_eq!(&ready, b"ready\n");
-        Sandbox { runsc, _files: files }
+        let sandbox = Sandbox { runsc, _files: files };
+        sandbox.settle();
+        sandbox
+    }
+
+    /// Waits until the zygote, the program's stub and the one that nobody has used yet are all there and do
+    /// nothing: while one is being made, it and the zygote have a descriptor more.
+    fn settle(&self) {
+        let (sentry, _) = self.processes();
+        let rests =
+            |stub: &u32| threads(*stub).iter().all(|it| it["State"].starts_with(['S', 't']));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let stubs = children(sentry);
+            if stubs.len() == 3 && stubs.iter().all(rests) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "never at rest: {stubs:?}");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Its sentry and its gofer.
@@ -94,24 +113,26 @@ fn descendants(pid: u32) -> Vec<u32> {
 
 fn children(pid: u32) -> Vec<u32> {
     let mut all = Vec::new();
-    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-        let path = task.unwrap().path().join("children");
+    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+        let path = task.path().join("children");
         let text = fs::read_to_string(path).unwrap_or_default();
         all.extend(text.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
     }
     all
 }
 
-/// The status of every thread.
+/// The status of every thread that does not end just now.
 fn threads(pid: u32) -> Vec<BTreeMap<String, String>> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    tasks.map(|task| status(&task.unwrap().path().join("status"))).collect()
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let all: Vec<_> = tasks.filter_map(|task| status(&task.path().join("status"))).collect();
+    assert!(!all.is_empty(), "{pid} is gone");
+    all
 }
 
-fn status(path: &std::path::Path) -> BTreeMap<String, String> {
-    let text = fs::read_to_string(path).unwrap();
+fn status(path: &std::path::Path) -> Option<BTreeMap<String, String>> {
+    let text = fs::read_to_string(path).ok()?;
     let pairs = text.lines().filter_map(|line| line.split_once(':'));
-    pairs.map(|(name, value)| (name.into(), value.trim().into())).collect()
+    Some(pairs.map(|(name, value)| (name.into(), value.trim().into())).collect())
 }
 
 fn is_root() -> bool {
@@ -134,9 +155,9 @@ enum Class {
     Other,
 }
 
-fn class(pid: u32, fd: &str) -> (Class, String) {
-    let name = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap_or_default();
-    let name = name.display().to_string();
+/// `None` if it has just been closed.
+fn class(pid: u32, fd: &str) -> Option<(Class, String)> {
+    let name = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?.display().to_string();
     let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or("0").trim();
     // O_PATH.
@@ -153,13 +174,13 @@ fn class(pid: u32, fd: &str) -> (Class, String) {
         _ if kind.is_ok_and(|it| it.is_file()) => Class::File,
         _ => Class::Other,
     };
-    (class, name)
+    Some((class, name))
 }
 
 /// Every descriptor of a process.
 fn descriptors(pid: u32) -> Vec<(Class, String)> {
     let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    fds.map(|fd| class(pid, &fd.unwrap().file_name().to_string_lossy())).collect()
+    fds.flatten().filter_map(|fd| class(pid, &fd.file_name().to_string_lossy())).collect()
 }
 
 #[track_caller]
@@ -317,7 +338,7 @@ fn limits_names_and_surroundings() {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
             assert_eq!(String::from_utf8_lossy(&environment), "", "environment of {pid}");
             assert_eq!(limit(pid, "Max core file size"), ("0".into(), "0".into()));
-            let session = status(format!("/proc/{pid}/status").as_ref());
+            let session = status(format!("/proc/{pid}/status").as_ref()).unwrap();
             assert_eq!(session["CoreDumping"], "0");
         }
         for (pid, role) in [(sentry, "boot"), (gofer, "gofer")] {
@@ -332,7 +353,7 @@ fn limits_names_and_surroundings() {
             assert_eq!(limit(stub, "Max open files"), ("4".into(), "4".into()));
             // An empty command line: what the sentry was called is not the guest's to read.
             assert!(arguments(stub).is_empty(), "{:?}", arguments(stub));
-            let status = status(format!("/proc/{stub}/status").as_ref());
+            let status = status(format!("/proc/{stub}/status").as_ref()).unwrap();
             assert_eq!(status["Name"], "runsc-stub");
             assert_eq!(status["PPid"], sentry.to_string());
         }
@@ -347,12 +368,11 @@ fn nothing_outlives_runsc() {
     all.extend([sentry, gofer]);
     sandbox.runsc.kill().unwrap();
     sandbox.runsc.wait().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     // Whoever inherits them reaps them: a zombie has gone.
     let lives = |pid: &u32| {
-        let path = format!("/proc/{pid}/status");
-        fs::metadata(&path).is_ok()
-            && !status(std::path::Path::new(&path))["State"].starts_with('Z')
+        let status = status(format!("/proc/{pid}/status").as_ref());
+        status.is_some_and(|it| !it["State"].starts_with('Z'))
     };
     while all.iter().any(lives) {
         assert!(Instant::now() < deadline, "{all:?}");

@@ -42,8 +42,9 @@ pub(crate) fn family(pid: i32) -> Vec<i32> {
     let mut all = vec![pid];
     let mut at = 0;
     while let Some(parent) = all.get(at).copied() {
-        for task in fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten() {
-            let children = fs::read_to_string(task.unwrap().path().join("children"));
+        // It may end meanwhile.
+        for task in fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten() {
+            let children = fs::read_to_string(task.path().join("children"));
             let children = children.unwrap_or_default();
             all.extend(children.split_whitespace().map(|it| it.parse::<i32>().unwrap()));
         }
@@ -80,6 +81,13 @@ impl Detached {
         Detached { pid: Pid::from_raw(text.parse().unwrap()), output: reader }
     }
 
+    /// What it prints next, so many bytes.
+    pub(crate) fn prints(&mut self, count: usize) -> String {
+        let mut bytes = vec![0; count];
+        fs::File::from(self.output.try_clone().unwrap()).read_exact(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
     /// What it printed, to the end.
     pub(crate) fn printed(&mut self) -> String {
         let mut text = String::new();
@@ -89,7 +97,7 @@ impl Detached {
 
     /// Waits for its end.
     pub(crate) fn wait(&self) -> WaitStatus {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).unwrap() {
                 WaitStatus::StillAlive => {

@@ -36,7 +36,7 @@ pub(crate) fn receive(listener: &UnixListener) -> fs::File {
 /// Reads until `wanted` has been seen, or the end.
 pub(crate) fn expect(terminal: &mut fs::File, wanted: &str) -> String {
     let mut seen = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let text = String::from_utf8_lossy(&seen).into_owned();
         if text.contains(wanted) {
