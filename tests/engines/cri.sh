@@ -20,7 +20,7 @@ gone p-run
 ### log-of-much
 cri run-pod p-log
 cri create p-log log -- sh -c 'seq 2000; head -c 20000 /dev/zero | tr "\0" x; echo end'
-cri start log; for i in $(seq 200); do cri log log | grep -q end$ && break; sleep 0.1; done
+cri start log; logged() { cri log log | grep -q end$; }; await logged
 # Where lines that are too long are broken is a matter of when they came.
 cri log log | cut -d' ' -f2,4- | awk '{printf "%s", $2; if ($1 != "stdout") print $1}' | sha256sum
 gone p-log
@@ -28,8 +28,8 @@ gone p-log
 ### stop
 cri run-pod p-stop
 cri create p-stop stop -- sh -c 'trap "echo term; exit 3" TERM; echo up; while :; do sleep 0.1; done'
-cri start stop; cri status stop; for i in $(seq 50); do cri log stop | grep -q up && break; sleep 0.1; done
-cri stop stop 5; cri status stop; cri log stop | cut -d' ' -f4-
+cri start stop; cri status stop; up() { cri log stop | grep -q up; }; await up
+cri stop stop 60; cri status stop; cri log stop | cut -d' ' -f4-
 cri create p-stop deaf -- sh -c 'trap "" TERM; while :; do sleep 0.1; done'
 cri start deaf; cri stop deaf 1; cri status deaf
 cri stop deaf 1; echo $?
@@ -64,8 +64,8 @@ gone p-vol
 
 ### terminal
 cri run-pod p-tty
-cri create p-tty tty --tty -- sh -c 'tty; test -t 0 && echo terminal; sleep 0.3'
-cri start tty; until_exited tty; cri log tty | cut -d' ' -f4- | tr -d '\r'
+cri create p-tty tty --tty --volume "$LAB/logs:/l" -- sh -c 'tty; test -t 0 && echo terminal; until [ -e /l/seen ]; do sleep 0.1; done'
+cri start tty; logged() { cri log tty | grep -q terminal; }; await logged; touch logs/seen; until_exited tty; cri log tty | cut -d' ' -f4- | tr -d '\r'
 gone p-tty
 
 ### stats
@@ -128,5 +128,5 @@ cri create p-left left -- sleep 1000
 cri start left; cri exec left -- true; cri ids p-left >ids
 find() { command find /sys/fs/cgroup "$LAB/state" -path "*$(basename "$LAB")*" 2>/dev/null | grep -F -f ids; grep -F -f ids /proc/mounts; }
 wc -l <ids; find | grep -q . || echo "nothing is found"
-gone p-left; for i in $(seq 30); do [ -z "$(find)" ] && break; sleep 0.1; done; find
+gone p-left; for i in $(seq 300); do [ -z "$(find)" ] && break; sleep 0.1; done; find
 for what in task container; do ctr -a "$LAB/sock" -n k8s.io $what ls -q | grep -F -f ids; done

@@ -7,7 +7,7 @@ run $LAB/root c-run echo hi
 run $LAB/root c-exit sh -c 'exit 7'
 
 ### terminal
-script -qec "ctr run --rm --tty --env PATH=/bin --runc-binary $RUNTIME --rootfs $LAB/root c-tty sh -c 'tty; sleep 0.3'" /dev/null </dev/null | sed 's/\^@//; s/\r//'
+on_terminal "ctr run --rm --tty --env PATH=/bin --runc-binary $RUNTIME --rootfs $LAB/root c-tty sh -c 'tty; echo over; read it'"
 
 ### environment
 run --env A=b --cwd /tmp $LAB/root c-env sh -c 'echo $A $PWD; env | cut -d= -f1 | sort; cat /proc/self/limits | grep files'
@@ -28,7 +28,7 @@ flags=(); start c-exec sleep 1000
 ctr task exec --exec-id e1 c-exec sh -c 'echo hi; exit 3'; echo $?
 ctr task exec --exec-id e2 --user 1000:1000 --cwd /tmp c-exec sh -c 'id -u; pwd'
 ctr task exec --exec-id e3 c-exec /no/such 2>&1 | grep -o 'no such file or directory'
-script -qec 'ctr task exec --tty --exec-id e4 c-exec sh -c "tty; sleep 0.3"' /dev/null </dev/null | sed 's/\^@//; s/\r//'
+on_terminal 'ctr task exec --tty --exec-id e4 c-exec sh -c "tty; echo over; read it"'
 ctr task rm -f c-exec; ctr c rm c-exec
 
 ### exec-is-listed-and-killed
@@ -36,7 +36,8 @@ flags=(); start c-ek sleep 1000
 ctr task exec -d --exec-id e5 c-ek sleep 500
 ctr task ps c-ek | grep -c e5
 ctr task kill --exec-id e5 -s KILL c-ek; echo $?
-sleep 0.3; ctr task ps c-ek | grep -c e5
+gone() { ! ctr task ps c-ek | grep -q e5; }
+await gone; ctr task ps c-ek | grep -c e5
 ctr task rm -f c-ek; ctr c rm c-ek
 
 ### pause-and-resume
@@ -53,7 +54,8 @@ ctr task rm -f c-me; ctr c rm c-me
 ### kill
 flags=(); start c-ki sleep 1000
 ctr task kill -s TERM c-ki; sleep 0.3; ctr task ls | grep c-ki | awk '{print $3}'
-ctr task kill -s KILL -a c-ki; sleep 1; ctr task ls | grep c-ki | awk '{print $3}'
+stopped() { ctr task ls | grep c-ki | grep -q STOPPED; }
+ctr task kill -s KILL -a c-ki; await stopped; ctr task ls | grep c-ki | awk '{print $3}'
 ctr task kill -s KILL c-ki 2>&1 | grep -o 'process already finished: not found'
 ctr task rm c-ki; ctr c rm c-ki
 
@@ -63,5 +65,5 @@ run --memory-limit 16777216 $LAB/root c-oom dd if=/dev/zero of=/dev/null bs=64M 
 ### shim-is-killed
 flags=(); start c-sh sleep 1000
 pid=$(ctr task ls | grep c-sh | awk '{print $2}'); shim=$(awk '/^PPid/{print $2}' /proc/$pid/status)
-kill -9 $shim; for i in $(seq 50); do kill -0 $pid 2>/dev/null || break; sleep 0.1; done; kill -0 $pid 2>/dev/null; echo $?
+kill -9 $shim; for i in $(seq 600); do kill -0 $pid 2>/dev/null || break; sleep 0.1; done; kill -0 $pid 2>/dev/null; echo $?
 ctr task rm -f c-sh 2>/dev/null; ctr c rm c-sh 2>/dev/null; true

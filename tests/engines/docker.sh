@@ -23,7 +23,7 @@ run busybox sh -c 'echo out; echo err >&2' 2>&1 >/dev/null
 run busybox sh -c 'yes | head -c 3000000' | sha256sum
 
 ### terminal
-script -qec "docker run --rm --network none -it busybox sh -c 'tty; stty size; test -c /dev/console && echo console; sleep 0.3'" /dev/null </dev/null | sed 's/\^@//; s/\r//'
+on_terminal "docker run --rm --network none -it busybox sh -c 'tty; stty size; test -c /dev/console && echo console; echo over; read it'"
 
 ### not-found
 run busybox /no/such 2>/dev/null; echo $?
@@ -104,7 +104,7 @@ run --ulimit nofile=100:200 busybox sh -c 'ulimit -n; ulimit -Hn'
 run --sysctl kernel.shmmax=123456 busybox cat /proc/sys/kernel/shmmax
 
 ### pids-limit
-run --pids-limit 20 busybox sh -c 'for i in $(seq 30); do sleep 1 & done 2>/dev/null; wait' 2>&1 | grep -o "can't fork" | head -1
+run --pids-limit 20 busybox sh -c 'for i in $(seq 30); do sleep 100 & done 2>/dev/null; wait' 2>&1 | grep -o "can't fork" | head -1
 run --pids-limit 3 busybox echo small
 
 ### out-of-memory
@@ -120,17 +120,18 @@ echo $code $killed
 run --memory 64m --cpus 1 busybox true && echo ok
 
 ### detached
-id=$(docker run -d --network none busybox sh -c 'echo started; trap "echo term; exit 3" TERM; while :; do sleep 0.1; done')
-for i in $(seq 50); do docker logs $id | grep -q started && break; sleep 0.1; done
-docker stop $id >/dev/null
+id=$(docker run -d --network none busybox sh -c 'trap "echo term; exit 3" TERM; echo started; while :; do sleep 0.1; done')
+started() { docker logs $id | grep -q started; }
+await started; docker stop -t 60 $id >/dev/null
 docker inspect -f '{{.State.ExitCode}} {{.State.Status}}' $id
 docker logs $id
 docker rm $id >/dev/null
 
 ### start-again-and-restart
 docker create --name again --network none busybox sh -c 'echo run; sleep 100' >/dev/null
-docker start again; docker restart -t 0 again
-docker kill again; docker wait again
+said() { [ $(docker logs again | wc -l) = $1 ]; }
+docker start again; await said 1; docker restart -t 0 again
+await said 2; docker kill again; docker wait again
 docker logs again; docker rm again
 
 ### term-is-ignored-by-init
@@ -148,8 +149,8 @@ docker exec ex /no/such >/dev/null 2>&1; echo $?
 docker exec ex nosuch 2>&1 | grep -o 'executable file not found in $PATH'
 docker exec ex sh -c 'kill -9 $$'; echo $?
 docker exec -d ex sh -c 'echo d >/detached'
-for i in $(seq 50); do docker exec ex test -s /detached && break; sleep 0.1; done; docker exec ex cat /detached
-script -qec "docker exec -it ex sh -c 'tty; sleep 0.3'" /dev/null </dev/null | sed 's/\^@//; s/\r//'
+await docker exec ex test -s /detached; docker exec ex cat /detached
+on_terminal "docker exec -it ex sh -c 'tty; echo over; read it'"
 docker rm -f ex
 
 ### exec-while-created-and-stopped
@@ -165,7 +166,8 @@ docker rm -f me
 
 ### top
 docker run -d --name tp --network none busybox sh -c 'echo started-here; sleep 1000; true' >/dev/null
-docker top tp | grep -c started-here
+seen() { docker top tp | grep -q started-here; }
+await seen; docker top tp | grep -c started-here
 docker rm -f tp
 
 ### stats
@@ -175,11 +177,12 @@ docker rm -f ss
 
 ### pause
 docker run -d --name pa --network none busybox sh -c 'i=0; while :; do i=$((i+1)); echo $i >/now; sleep 0.05; done' >/dev/null
-sleep 0.3; docker pause pa; docker inspect -f '{{.State.Status}}' pa
+await docker exec pa test -s /now; docker pause pa; docker inspect -f '{{.State.Status}}' pa
 docker exec pa true 2>/dev/null; echo $?
 docker cp pa:/now - | tar -xO >first; sleep 0.3; docker cp pa:/now - | tar -xO | cmp - first && echo frozen
 docker unpause pa
-for i in $(seq 100); do docker exec pa cat /now | cmp -s - first || { echo thawed; break; }; sleep 0.1; done
+changed() { ! docker exec pa cat /now | cmp -s - first; }
+await changed && echo thawed
 docker rm -f pa
 
 ### kill-while-paused
@@ -217,12 +220,12 @@ docker rm -f over
 
 ### a-watcher-sees-what-is-copied
 docker run -d --name watch --network none busybox sh -c 'echo old >/f; while :; do grep -q newer /f && break; sleep 0.05; done; stat -c %s /f; cat /f' >/dev/null
-sleep 0.3; echo much newer >f2; docker cp f2 watch:/f; until_ends watch && docker logs watch; docker rm -f watch
+await docker exec watch test -s /f; echo much newer >f2; docker cp f2 watch:/f; until_ends watch && docker logs watch; docker rm -f watch
 
 ### a-volume-is-edited
 mkdir -p conf-$$; echo one >conf-$$/c
 docker run -d --name reload --network none -v "$LAB/conf-$$:/c" busybox sh -c 'o=; while :; do n=$(cat /c/c 2>/dev/null); [ -z "$n" -o "$n" = "$o" ] || { o=$n; echo "$n" "$(stat -c %s /c/c)"; }; [ "$n" = three ] && break; sleep 0.02; done' >/dev/null
-seen() { for i in $(seq 100); do docker logs reload | grep -q "$1" && return; sleep 0.05; done; return 1; }
+seen() { for i in $(seq 600); do docker logs reload | grep -q "$1" && return; sleep 0.05; done; return 1; }
 seen one; echo two >conf-$$/c; seen two; echo three >conf-$$/.new; mv conf-$$/.new conf-$$/c; seen three
 until_ends reload; docker logs reload; docker rm -f reload
 
@@ -240,14 +243,14 @@ run bo; docker rmi -f bo >/dev/null
 
 ### healthcheck
 docker run -d --name he --network none --health-cmd 'test -f /ok' --health-interval 0.5s --health-retries 1 busybox sh -c 'touch /ok; sleep 100' >/dev/null
-for i in $(seq 60); do [ "$(docker inspect -f '{{.State.Health.Status}}' he)" = healthy ] && break; sleep 0.1; done
-docker inspect -f '{{.State.Health.Status}}' he
+healthy() { [ "$(docker inspect -f '{{.State.Health.Status}}' he)" = healthy ]; }
+await healthy; docker inspect -f '{{.State.Health.Status}}' he
 docker rm -f he
 
 ### restart-policy
 docker run -d --name rp --network none --restart on-failure:2 busybox sh -c 'exit 9' >/dev/null
-for i in $(seq 100); do [ "$(docker inspect -f '{{.RestartCount}} {{.State.Status}}' rp)" = '2 exited' ] && break; sleep 0.1; done
-docker inspect -f '{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}' rp
+over() { [ "$(docker inspect -f '{{.RestartCount}} {{.State.Status}}' rp)" = '2 exited' ]; }
+await over; docker inspect -f '{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}' rp
 docker rm rp
 
 ### build
@@ -259,7 +262,7 @@ docker rmi -f b1 >/dev/null
 ### two-containers-and-a-volume
 docker volume create shared >/dev/null
 docker run -d --name writer --network none -v shared:/s busybox sh -c 'i=0; while :; do i=$((i+1)); echo $i >/s/n.new; mv /s/n.new /s/n; sleep 0.05; done' >/dev/null
-docker run --rm --network none -v shared:/s busybox sh -c 'while [ ! -e /s/n ]; do sleep 0.05; done; a=$(cat /s/n); sleep 0.5; b=$(cat /s/n); [ $b -gt $a ] && echo grows'
+docker run --rm --network none -v shared:/s busybox sh -c 'while [ ! -e /s/n ]; do sleep 0.05; done; a=$(cat /s/n); until [ $(cat /s/n) -gt $a ]; do sleep 0.05; done; echo grows'
 docker rm -f writer; docker volume rm shared
 
 ### inspect-pid
@@ -288,6 +291,6 @@ for i in $(seq $n); do
   if [ $((i % 2)) = 0 ]; then docker kill cy-$i >/dev/null || echo "kill $i"; fi
   docker rm -f cy-$i >/dev/null || echo "rm $i"
 done
-for i in $(seq 30); do [ -z "$(left)" ] && break; sleep 0.1; done
+for i in $(seq 300); do [ -z "$(left)" ] && break; sleep 0.1; done
 left
 [ "$(ls /proc/$(cat pid)/fd | wc -l)" -le $((files + 40)) ] || echo "files are left open"

@@ -10,7 +10,7 @@ run busybox sh -c 'exit 7'
 printf 'a\nb\n' | run -i busybox wc -l
 
 ### terminal
-script -qec "podman $global run --rm --network none -it busybox sh -c 'tty; sleep 0.3'" /dev/null </dev/null | sed 's/\^@//; s/\r//'
+on_terminal "podman $global run --rm --network none -it busybox sh -c 'tty; echo over; read it'"
 
 ### not-found
 run busybox /no/such 2>/dev/null; echo $?
@@ -19,21 +19,22 @@ run busybox /no/such 2>/dev/null; echo $?
 run busybox /etc/passwd 2>/dev/null; echo $?
 
 ### detached
-id=$(podman run -d --network none busybox sh -c 'echo started; trap "echo term; exit 3" TERM; while :; do sleep 0.1; done')
-for i in $(seq 50); do podman logs $id | grep -q started && break; sleep 0.1; done
-podman stop -t 5 $id >/dev/null; podman inspect -f '{{.State.ExitCode}}' $id; podman logs $id; podman rm $id >/dev/null
+id=$(podman run -d --network none busybox sh -c 'trap "echo term; exit 3" TERM; echo started; while :; do sleep 0.1; done')
+started() { podman logs $id | grep -q started; }
+await started; podman stop -t 60 $id >/dev/null; podman inspect -f '{{.State.ExitCode}}' $id; podman logs $id; podman rm $id >/dev/null
 
 ### exec
 podman run -d --name ex --network none busybox sleep 1000 >/dev/null
 podman exec ex sh -c 'echo in; exit 5'; echo $?
 podman exec -u 1000 -w /tmp -e A=b ex sh -c 'id -u; pwd; echo $A'
 podman exec ex /no/such >/dev/null 2>&1; echo $?
-script -qec "podman $global exec -it ex sh -c 'tty; sleep 0.3'" /dev/null </dev/null | sed 's/\^@//; s/\r//'
+on_terminal "podman $global exec -it ex sh -c 'tty; echo over; read it'"
 podman rm -f -t 0 ex >/dev/null
 
 ### top
 podman run -d --name tp --network none busybox sh -c 'echo started-here; sleep 1000; true' >/dev/null
-podman top tp | grep -c started-here
+seen() { podman top tp | grep -q started-here; }
+await seen; podman top tp | grep -c started-here
 podman rm -f -t 0 tp >/dev/null
 
 ### stats

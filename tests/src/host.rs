@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// How long what belongs to a sandbox may outlive it.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(30);
 
 /// The host as it is now.
 #[derive(Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::script::{self, Outcome};
 
 /// How long an engine may take to come up, or a script to run.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 /// The same for a script that does all it can (`LEFTOVERS=full`).
 const FULL_LIMIT: Duration = Duration::from_secs(1800);
 

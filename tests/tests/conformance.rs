@@ -24,7 +24,7 @@ use serde_json::json;
 
 const GUEST: &str = env!("CARGO_BIN_EXE_guest");
 const PLATFORMS: [&str; 2] = ["ptrace", "systrap"];
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// No case prints more.
 const OUTPUT_LIMIT: u64 = 1 << 20;
 

@@ -30,6 +30,23 @@ struct Engine {
     prelude: &'static str,
 }
 
+/// Words of every script. `await COMMAND…` repeats it until it does well. `on_terminal COMMAND` shows what it
+/// prints on a terminal up to the line `over`, and only then gives it a line to read: what has not been copied
+/// from a terminal when its last program ends may be lost, with any runtime.
+const WORDS: &str = r#"
+await() { for i in $(seq 600); do "$@" && return; sleep 0.1; done; return 1; }
+on_terminal() {
+    local line
+    coproc script -qec "$1" /dev/null
+    local pid=$COPROC_PID
+    while read -r line <&"${COPROC[0]}"; do
+        line=${line%$'\r'}
+        [ "$line" = over ] && { echo >&"${COPROC[1]}"; break; }
+        echo "$line"
+    done
+    wait $pid
+}"#;
+
 /// A root file system of busybox, in `root`.
 const ROOT: &str = r#"
 set -e
@@ -51,12 +68,12 @@ const ENGINES: [Engine; 4] = [
                 --iptables=false --ip6tables=false --bridge=none --cgroup-parent "/$(basename "$PWD")" \
                 -H "unix://$PWD/sock" >daemon.log 2>&1 &
             export DOCKER_HOST=unix://$PWD/sock
-            for i in $(seq 60); do docker version >/dev/null 2>&1 && break; sleep 0.5; done
+            for i in $(seq 240); do docker version >/dev/null 2>&1 && break; sleep 0.5; done
             tar -C root -c . | docker import - busybox || { tail -n 5 daemon.log; exit 1; }"#,
         prelude: r#"
             cd "$LAB"; export DOCKER_HOST=unix://$LAB/sock
             run() { docker run --rm --network none "$@"; }
-            until_ends() { for i in $(seq 100); do [ "$(docker inspect -f '{{.State.Running}}' "$1")" = false ] && return; sleep 0.1; done; return 1; }"#,
+            until_ends() { for i in $(seq 600); do [ "$(docker inspect -f '{{.State.Running}}' "$1")" = false ] && return; sleep 0.1; done; return 1; }"#,
     },
     Engine {
         name: "ctr",
@@ -65,7 +82,7 @@ const ENGINES: [Engine; 4] = [
             printf 'version = 2\nroot = "%s/data"\nstate = "%s/state"\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n[grpc]\naddress = "%s/sock"\n' \
                 "$PWD" "$PWD" "$PWD" >config.toml
             containerd -c config.toml >daemon.log 2>&1 &
-            for i in $(seq 60); do ctr -a "$PWD/sock" version >/dev/null 2>&1 && exit 0; sleep 0.5; done
+            for i in $(seq 240); do ctr -a "$PWD/sock" version >/dev/null 2>&1 && exit 0; sleep 0.5; done
             tail -n 5 daemon.log; exit 1"#,
         prelude: r#"
             cd "$LAB"; export CONTAINERD_ADDRESS=$LAB/sock CONTAINERD_NAMESPACE=$(basename "$LAB")
@@ -115,7 +132,7 @@ runtime_type = "io.containerd.runc.v2"
 BinaryName = "$RUNTIME"
 END
             containerd -c config.toml >daemon.log 2>&1 &
-            for i in $(seq 60); do ctr -a "$PWD/sock" version >/dev/null 2>&1 && break; sleep 0.5; done
+            for i in $(seq 240); do ctr -a "$PWD/sock" version >/dev/null 2>&1 && break; sleep 0.5; done
             tar -C root -cf layer.tar .
             image busybox '["sh"]'
             image pause '["sh", "-c", "trap exit TERM; while :; do sleep 3600 & wait; done"]'"#,
@@ -124,7 +141,7 @@ END
             env!("CARGO_BIN_EXE_cri"),
             r#" "$@"; }
             cd "$LAB"
-            until_exited() { for i in $(seq 100); do cri status "$1" | grep -q ^Exited && return; sleep 0.1; done; return 1; }
+            until_exited() { for i in $(seq 600); do cri status "$1" | grep -q ^Exited && return; sleep 0.1; done; return 1; }
             gone() { cri stop-pod "$1"; cri remove-pod "$1"; }"#
         ),
     },
@@ -166,7 +183,8 @@ impl Bench {
     fn run(&self, script: &str) -> Result<script::Outcome, Failed> {
         let lab = self.lab.get_or_init(|| {
             let setup = format!("{ROOT}\n{}", self.engine.setup);
-            Lab::open(&self.runtime, &setup, self.engine.prelude).map_err(|e| format!("{e:#}"))
+            let prelude = format!("{WORDS}\n{}", self.engine.prelude);
+            Lab::open(&self.runtime, &setup, &prelude).map_err(|e| format!("{e:#}"))
         });
         let lab = lab.as_ref().map_err(Failed::from)?;
         let mut outcome = lab.run(&self.runtime, script).map_err(|e| format!("{e:#}"))?;

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tests::oci::bed::{Bed, Ended, ID};
+use tests::oci::bed::{Bed, Ended, ID, PATIENCE};
 
 fn exec(bed: &mut Bed, flags: &[&str], command: &[&str]) -> Result<Ended> {
     let args = [&["exec"], flags, &[ID], command].concat();
@@ -142,7 +142,7 @@ pub fn a_detached_one_dies_by_signal_for_the_engine(bed: &mut Bed) -> Result<()>
     use nix::sys::{signal::Signal, wait::WaitStatus};
     bed.started()?;
     let pid = detached(bed, &["sh", "-c", "kill -TERM $$"])?;
-    let status = bed.reaper.wait(pid, std::time::Duration::from_secs(5))?;
+    let status = bed.reaper.wait(pid, PATIENCE)?;
     ensure!(matches!(status, WaitStatus::Signaled(_, Signal::SIGTERM, _)), "{status:?}");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tests::oci::bed::{Bed, ID};
+use tests::oci::bed::{Bed, ID, PATIENCE};
 
 pub fn the_pid_file_is_a_number_alone(bed: &mut Bed) -> Result<()> {
     let pid = bed.create()?;
@@ -29,7 +29,7 @@ pub fn the_engine_sees_a_kill_as_a_signal(bed: &mut Bed) -> Result<()> {
     use nix::sys::{signal::Signal, wait::WaitStatus};
     let pid = bed.started()?;
     bed.ok(&["kill", ID, "KILL"])?;
-    let status = bed.reaper.wait(pid, std::time::Duration::from_secs(5))?;
+    let status = bed.reaper.wait(pid, PATIENCE)?;
     ensure!(matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)), "{status:?}");
     Ok(())
 }

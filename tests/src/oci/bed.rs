@@ -24,9 +24,11 @@ use super::{
 };
 
 /// No single call takes longer.
-pub const CALL: Duration = Duration::from_secs(20);
+pub const CALL: Duration = Duration::from_secs(90);
 /// How long what belongs to a container may outlive its delete.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(20);
+/// How long something may take that happens soon.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The container's name, unless a case needs another.
 pub const ID: &str = "c1";
 
@@ -224,7 +226,7 @@ impl Bed {
         let pid = running.pid();
         let status = self.reaper.wait(pid, CALL)?;
         let text = |from: &mpsc::Receiver<Vec<u8>>, name: &str| -> Result<String> {
-            let bytes = from.recv_timeout(Duration::from_secs(5)).map_err(|_| {
+            let bytes = from.recv_timeout(Duration::from_secs(30)).map_err(|_| {
                 anyhow!("{name} is still open after the call has ended: {:?}", host::descendants())
             })?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -366,7 +368,7 @@ impl Bed {
         mut condition: impl FnMut() -> bool,
         otherwise: impl Fn() -> String,
     ) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while !condition() {
             ensure!(Instant::now() < deadline, "{}", otherwise());
             thread::sleep(Duration::from_millis(2));
@@ -398,7 +400,7 @@ impl Bed {
 
     /// Waits for the end of an orphaned process, as an engine does: its exit code as a shell shows it.
     pub fn await_exit(&mut self, pid: i32) -> Result<i32> {
-        Ok(code(self.reaper.wait(pid, Duration::from_secs(10))?))
+        Ok(code(self.reaper.wait(pid, PATIENCE)?))
     }
 
     /// What `state` says.

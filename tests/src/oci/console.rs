@@ -36,7 +36,7 @@ impl ConsoleSocket {
 
     /// Takes the terminal. As engines do, only after the runtime has ended.
     pub fn accept(&self) -> Result<Terminal> {
-        ensure!(readable(&self.listener, Duration::from_secs(5))?, "nobody connected");
+        ensure!(readable(&self.listener, Duration::from_secs(30))?, "nobody connected");
         let (stream, _) = self.listener.accept()?;
         let mut payload = [0; 4096];
         let mut buffers = [IoSliceMut::new(&mut payload)];
@@ -87,7 +87,7 @@ impl Terminal {
 
     /// Waits for a piece of output; all there was until then.
     pub fn expect(&mut self, wanted: &str) -> Result<String> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let text = String::from_utf8_lossy(&self.seen).into_owned();
             if text.contains(wanted) {
@@ -111,7 +111,7 @@ impl Terminal {
 
     /// Everything until the container has let go of the terminal.
     pub fn rest(&mut self) -> String {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while Instant::now() < deadline {
             if !readable(&self.master.as_fd(), Duration::from_millis(100)).unwrap_or(false) {
                 continue;

@@ -23,9 +23,9 @@ use nix::{
 };
 
 const FLAG: &str = "--traced";
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(90);
 /// How long somebody must be silent to be waiting.
-const IDLE: Duration = Duration::from_millis(50);
+const IDLE: Duration = Duration::from_millis(500);
 
 /// Who is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
