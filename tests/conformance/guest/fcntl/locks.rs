@@ -72,7 +72,7 @@ pub fn waiting_and_deadlock() {
     });
     let mut buf = [0u8; 1];
     sys!(read, r, &mut buf[..], 1).ok();
-    kit::sleep_ms(100);
+    kit::until_asleep(i64::from(pid));
     show!("deadlock", lock(fd, libc::F_SETLKW, libc::F_WRLCK, 1, 1).0);
     lock(fd, libc::F_SETLK, libc::F_UNLCK, 0, 1).0.ok();
     show!("child", kit::status(kit::wait_for(pid)));

@@ -4,7 +4,7 @@
 //! Covers: futex, set_robust_list, get_robust_list, futex_waitv.
 
 use std::{
-    sync::atomic::{AtomicI64, AtomicU32, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
 };
 
@@ -48,18 +48,18 @@ pub fn values_and_errors() {
 
 /// Starts `n` waiters and waits until they wait.
 fn waiters(n: usize, word: &'static AtomicU32, op: i32, mask: u32) -> Vec<thread::JoinHandle<i64>> {
-    static READY: AtomicI64 = AtomicI64::new(0);
-    READY.store(0, Ordering::SeqCst);
+    let (send, receive) = std::sync::mpsc::channel();
     let threads = (0..n)
         .map(|_| {
+            let send = send.clone();
             thread::spawn(move || {
-                READY.fetch_add(1, Ordering::SeqCst);
+                send.send(sys!(gettid).ok()).unwrap();
                 sys!(futex, at(word), op, 0, 0, 0, mask).0
             })
         })
         .collect();
-    kit::until("the waiters", || READY.load(Ordering::SeqCst) == n as i64);
-    kit::sleep_ms(60);
+    receive.iter().take(n).for_each(kit::until_asleep);
+    kit::sleep_ms(20);
     threads
 }
 

@@ -129,8 +129,13 @@ pub fn children_that_share_memory() {
         RESULT.store(woken as u32, Ordering::SeqCst);
         6
     }
-    let waiter = thread::spawn(wait);
-    kit::sleep_ms(50);
+    let (send, receive) = std::sync::mpsc::channel();
+    let waiter = thread::spawn(move || {
+        send.send(sys!(gettid).ok()).unwrap();
+        wait()
+    });
+    kit::until_asleep(receive.recv().unwrap());
+    kit::sleep_ms(20);
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     let pid = unsafe { libc::clone(waker, top, flags, std::ptr::null_mut()) };
     assert!(pid > 0);
@@ -161,7 +166,8 @@ pub fn a_filter_sees_futexes() {
         show!("filter", sys!(seccomp, 1, 1, kit::at(&program)));
         show!("wake", sys!(futex, WORD.as_ptr(), WAKE, 1, 0, 0, 0));
         show!("wait", sys!(futex, WORD.as_ptr(), WAIT, 1, 0, 0, 0));
-        kit::sleep_ms(100);
+        kit::until("the other", || other.is_finished());
+        // It cannot be joined: that is a futex's business, too.
         show!("other", other.is_finished());
         unsafe { libc::_exit(0) }
     })));

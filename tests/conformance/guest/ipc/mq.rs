@@ -102,22 +102,28 @@ pub fn names_and_rights() {
 pub fn waiting() {
     let name = name("wait");
     let fd = open(&name, libc::O_CREAT | libc::O_RDWR, &attr(1, 64)).fd();
+    let me = sys!(getpid).ok();
+    let ((r, w), (over, end)) = (kit::pipe(), kit::pipe());
     let pid = kit::fork(|| {
         let first = receive(fd);
-        kit::sleep_ms(200);
+        // When the queue has been full, and somebody waits for room.
+        sys!(read, r, [0u8; 1].as_mut_ptr(), 1).ok();
+        kit::until_asleep(me);
         let second = receive(fd);
-        kit::sleep_ms(100);
+        sys!(read, over, [0u8; 1].as_mut_ptr(), 1).ok();
         show!("child", format!("{first}, {second}"));
         0
     });
-    kit::sleep_ms(50);
+    kit::until_asleep(i64::from(pid));
     show!("send", send(fd, "one", 0));
-    kit::sleep_ms(20);
+    // It waited, and has it.
     show!("send", send(fd, "two", 0));
     let mut pollfd = libc::pollfd { fd, events: libc::POLLIN | libc::POLLOUT, revents: 0 };
     sys!(poll, &raw mut pollfd, 1, 0).ok();
     show!("full", pollfd.revents);
+    sys!(write, w, &b"x"[..], 1).ok();
     show!("send", send(fd, "three", 0));
+    sys!(write, end, &b"x"[..], 1).ok();
     kit::wait_for(pid);
     show!("left", receive(fd));
     sys!(poll, &raw mut pollfd, 1, 0).ok();

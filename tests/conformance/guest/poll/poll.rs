@@ -87,18 +87,26 @@ extern "C" fn nothing(_: i32) {}
 
 pub fn signals_interrupt() {
     kit::handle(libc::SIGALRM, nothing, libc::SA_RESTART);
-    let alarm = || kit::alarm_ms(50);
+    // Again and again, for the first may come before it waits.
+    let alarm = || {
+        let every = [0i64, 50_000, 0, 50_000];
+        sys!(setitimer, libc::ITIMER_REAL, every.as_ptr(), 0).ok();
+    };
     alarm();
-    show!("poll", sys!(poll, 0, 0, 5000));
+    show!("poll", sys!(poll, 0, 0, 50_000));
     alarm();
-    show!("select", sys!(select, 0, 0, 0, 0, [5i64, 0].as_ptr()));
+    show!("select", sys!(select, 0, 0, 0, 0, [50i64, 0].as_ptr()));
     alarm();
     show!("ppoll", sys!(ppoll, 0, 0, 0, 0, 8));
     // The mask lets a blocked signal through for the time of the call only.
     let blocked = 1u64 << (libc::SIGALRM - 1);
     sys!(rt_sigprocmask, libc::SIG_BLOCK, &raw const blocked, 0, 8).ok();
-    alarm();
-    kit::sleep_ms(100);
+    kit::alarm_ms(50);
+    kit::until("the signal", || {
+        let mut pending = 0u64;
+        sys!(rt_sigpending, &raw mut pending, 8).ok();
+        pending & blocked != 0
+    });
     let none = 0u64;
     show!("pending and unmasked", sys!(ppoll, 0, 0, 0, &raw const none, 8));
     let mut mask = 0u64;

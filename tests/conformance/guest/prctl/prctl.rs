@@ -61,15 +61,16 @@ pub fn orphans_come_to_the_subreaper() {
 }
 
 pub fn death_of_the_parent() {
-    let (r, w) = kit::pipe();
+    let ((r, w), (set, told)) = (kit::pipe(), kit::pipe());
     let middle = kit::fork(|| {
         kit::fork(|| {
             prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize).ok();
             kit::close(&[r]);
-            kit::sleep_ms(20_000);
+            sys!(write, told, &b"x"[..], 1).ok();
+            kit::sleep_ms(200_000);
             0
         });
-        kit::sleep_ms(50);
+        sys!(read, set, [0u8; 1].as_mut_ptr(), 1).ok();
         0
     });
     kit::close(&[w]);

@@ -88,7 +88,7 @@ pub fn what_has_stopped() {
     trace(libc::PTRACE_CONT, pid, 0, 0).ok();
     show!("the attachment's own", format!("{}; {}", next(pid), info(pid, pid)));
     trace(libc::PTRACE_CONT, pid, 0, 0).ok();
-    kit::sleep_ms(30);
+    kit::until("it runs", || state(pid).starts_with(['R', 'S']));
     show!("it runs", state(pid).replace('R', "S"));
     sys!(kill, pid, libc::SIGUSR1).ok();
     show!("usr1", next(pid));
@@ -138,20 +138,25 @@ pub fn detach_with_a_signal() {
 
 pub fn a_parent_waits_meanwhile() {
     // The real parent hears of the end when the tracer has.
-    let (r, w) = kit::pipe();
+    let ((r, w), (heard, tell), (until, end)) = (kit::pipe(), kit::pipe(), kit::pipe());
+    let take = |fd: i32| kit::ignore(sys!(read, fd, [0u8; 1].as_mut_ptr(), 1).ok());
+    let give = |fd: i32| kit::ignore(sys!(write, fd, &b"x"[..], 1).ok());
     let parent = kit::fork(|| {
         let child = kit::fork(|| {
-            kit::sleep_ms(300);
+            take(until);
             6
         });
         let bytes = child.to_ne_bytes();
         sys!(write, w, &bytes[..], 4).ok();
-        kit::sleep_ms(100);
-        let mut status = 0;
-        let early = sys!(wait4, child, &raw mut status, libc::WNOHANG, 0);
-        show!("parent: while it runs", early);
+        let look = || sys!(wait4, child, 0, libc::WNOHANG, 0);
+        take(heard);
+        show!("parent: while it runs", look());
+        give(end);
+        take(heard);
+        show!("parent: before the tracer", look());
+        give(w);
         let status = kit::wait_for(child);
-        kit::sleep_ms(100);
+        take(heard);
         show!("parent: end", kit::status(status));
         0
     });
@@ -159,9 +164,13 @@ pub fn a_parent_waits_meanwhile() {
     sys!(read, r, bytes.as_mut_ptr(), 4).ok();
     let child = i32::from_ne_bytes(bytes);
     show!("seize", trace(libc::PTRACE_SEIZE, child, 0, 0));
-    kit::sleep_ms(400);
+    give(tell);
+    await_state(child, 'Z');
+    give(tell);
+    take(r);
     show!("tracer: end", next(child));
     show!("tracer: again", next(child));
+    give(tell);
     show!("parent", kit::status(kit::wait_for(parent)));
 }
 
@@ -193,13 +202,13 @@ pub fn death_of_the_tracer() {
 
 pub fn threads() {
     // Each thread by itself, by its id.
-    let (r, w) = kit::pipe();
+    let ((r, w), (until, end)) = (kit::pipe(), kit::pipe());
     let pid = kit::fork(|| {
         let thread = std::thread::spawn(move || {
             let tid = sys!(gettid).ok() as i32;
             let bytes = tid.to_ne_bytes();
             sys!(write, w, &bytes[..], 4).ok();
-            kit::sleep_ms(400);
+            sys!(read, until, [0u8; 1].as_mut_ptr(), 1).ok();
         });
         thread.join().unwrap();
         kit::sleep_ms(200);
@@ -213,6 +222,7 @@ pub fn threads() {
     show!("stop", next(tid));
     show!("the leader is not traced", trace(libc::PTRACE_CONT, pid, 0, 0));
     trace(libc::PTRACE_CONT, tid, 0, 0).ok();
+    sys!(write, end, &b"x"[..], 1).ok();
     show!("exit", format!("{}; {}", next(tid), info(tid, tid)));
     let mut message = 0u64;
     trace(libc::PTRACE_GETEVENTMSG, tid, 0, (&raw mut message).raw()).ok();

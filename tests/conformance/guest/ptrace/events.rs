@@ -75,8 +75,9 @@ pub fn forks() {
 }
 
 pub fn seized_children() {
+    let (r, w) = kit::pipe();
     let pid = kit::fork(|| {
-        kit::sleep_ms(100);
+        sys!(read, r, [0u8; 1].as_mut_ptr(), 1).ok();
         let made = sys!(clone, libc::SIGCHLD, 0, 0, 0, 0).0 as i32;
         if made == 0 {
             sys!(exit_group, 8);
@@ -86,6 +87,7 @@ pub fn seized_children() {
     });
     let all = libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_EXITKILL;
     trace(libc::PTRACE_SEIZE, pid, 0, all as usize).ok();
+    sys!(write, w, &b"x"[..], 1).ok();
     show!("event", next(pid));
     let made = message(pid) as i32;
     show!("child", format!("{}; {}", next(made), info(made, made)));

@@ -246,7 +246,7 @@ pub fn group_stops() {
 
 pub fn requests_in_no_stop() {
     let pid = child(|| {
-        kit::sleep_ms(5000);
+        kit::sleep_ms(100_000);
         0
     });
     trace(libc::PTRACE_CONT, pid, 0, 0).ok();

@@ -322,14 +322,17 @@ pub fn a_filter_kills_one_thread_or_all() {
             no_new_privs();
             let page = kit::shared_page();
             let at = page as usize;
-            std::thread::spawn(move || {
+            let thread = std::thread::spawn(move || {
                 install(0, &on("getppid", action)).ok();
                 unsafe { (at as *mut u8).write_volatile(1) };
                 sys!(getppid);
                 unsafe { (at as *mut u8).write_volatile(2) };
             });
             kit::until("the thread", || unsafe { page.read_volatile() } != 0);
-            kit::sleep_ms(100);
+            // Until it is gone, or the whole process.
+            let tasks = || std::fs::read_dir("/proc/self/task").unwrap().count();
+            kit::until("its end", || tasks() == 1);
+            std::mem::forget(thread);
             i32::from(unsafe { page.read_volatile() }) + 40
         });
         show!(name, kit::status(status));

@@ -72,6 +72,16 @@ pub fn errors() {
     show!("wait time", sys!(rt_sigtimedwait, &raw const old, 0, time.as_ptr(), 8));
 }
 
+/// A child that sends SIGALRM once this process sleeps.
+fn alarm_asleep() -> i32 {
+    let me = sys!(getpid).ok();
+    kit::fork(|| {
+        kit::until_asleep(me);
+        sys!(kill, me, libc::SIGALRM).ok();
+        0
+    })
+}
+
 pub fn suspend() {
     kit::handle(libc::SIGUSR1, record, libc::SA_RESTART);
     block(libc::SIG_BLOCK, set(&[libc::SIGUSR1]));
@@ -83,8 +93,9 @@ pub fn suspend() {
     show!("mask is back", block(libc::SIG_BLOCK, 0) == set(&[libc::SIGUSR1]));
     block(libc::SIG_SETMASK, 0);
     kit::handle(libc::SIGALRM, record, libc::SA_RESTART);
-    kit::alarm_ms(20);
+    let child = alarm_asleep();
     show!("pause", sys!(pause));
+    kit::wait_for(child);
     show!("delivered", order());
 }
 
@@ -118,8 +129,9 @@ pub fn timed_wait() {
     kit::wait_for(pid);
     block(libc::SIG_SETMASK, 0);
     kit::handle(libc::SIGALRM, record, libc::SA_RESTART);
-    kit::alarm_ms(20);
+    let child = alarm_asleep();
     show!("another signal", sys!(rt_sigtimedwait, &raw const usr, 0, 0, 8));
+    kit::wait_for(child);
 }
 
 pub fn queue_info() {

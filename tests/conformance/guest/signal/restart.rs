@@ -3,19 +3,34 @@
 //!
 //! Covers: restart_syscall.
 
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
 use crate::kit;
 
-extern "C" fn nothing(_: i32) {}
+/// How many signals have been handled, where children see it.
+static HANDLED: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
+
+fn handled() -> &'static AtomicU32 {
+    unsafe { &*HANDLED.load(Ordering::SeqCst) }
+}
+
+extern "C" fn nothing(_: i32) {
+    handled().fetch_add(1, Ordering::SeqCst);
+}
 
 /// What a blocking call says with and without SA_RESTART. `unblock` ends it in the end.
 fn both(label: &str, call: impl Fn() -> kit::Ret, unblock: impl Fn()) {
+    HANDLED.store(kit::shared_page().cast(), Ordering::SeqCst);
     for (name, flags) in [("restart", libc::SA_RESTART), ("plain", 0)] {
+        handled().store(0, Ordering::SeqCst);
         kit::handle(libc::SIGUSR1, nothing, flags);
         let parent = sys!(getpid).ok();
         let pid = kit::fork(|| {
-            kit::sleep_ms(40);
+            kit::until_asleep(parent);
             sys!(kill, parent, libc::SIGUSR1).ok();
-            kit::sleep_ms(60);
+            kit::until("the handler", || handled().load(Ordering::SeqCst) > 0);
+            // In the same call again, or waiting for this child.
+            kit::until_asleep(parent);
             unblock();
             0
         });
@@ -42,7 +57,7 @@ pub fn reads() {
 pub fn waits() {
     both("wait4", || {
         let pid = kit::fork(|| {
-            kit::sleep_ms(150);
+            kit::sleep_ms(600);
             0
         });
         let ret = sys!(wait4, pid, 0, 0, 0);
@@ -51,16 +66,16 @@ pub fn waits() {
     let at = kit::shared_page().cast::<u32>();
     unsafe { at.write(5) };
     let wake = || kit::ignore(sys!(futex, at, 1, 10, 0, 0, 0).ok());
-    let time = [0i64, 150_000_000];
+    let time = [0i64, 600_000_000];
     both("futex without time", || sys!(futex, at, 0, 5, 0, 0, 0), wake);
     both("futex with time", || sys!(futex, at, 0, 5, time.as_ptr(), 0, 0), || ());
-    both("poll", || sys!(poll, 0, 0, 150), || ());
+    both("poll", || sys!(poll, 0, 0, 600), || ());
     both("nanosleep", || sys!(nanosleep, time.as_ptr(), 0), || ());
     both("clock_nanosleep", || sys!(clock_nanosleep, 1, 0, time.as_ptr(), 0), || ());
     let ep = sys!(epoll_create1, 0).fd();
     let mut event = [0u8; 12];
     let event = event.as_mut_ptr();
-    both("epoll", || sys!(epoll_wait, ep, event, 1, 150), || ());
+    both("epoll", || sys!(epoll_wait, ep, event, 1, 600), || ());
 }
 
 pub fn stop_and_continue() {
@@ -83,11 +98,17 @@ pub fn stop_and_continue() {
 }
 
 pub fn remaining_time() {
+    HANDLED.store(kit::shared_page().cast(), Ordering::SeqCst);
     kit::handle(libc::SIGALRM, nothing, libc::SA_RESTART);
-    kit::alarm_ms(50);
-    let time = [1i64, 0];
-    let mut left = [9i64, 0];
+    // Again and again, for the first may come before it sleeps.
+    let every = [0i64, 50_000, 0, 50_000];
+    sys!(setitimer, libc::ITIMER_REAL, every.as_ptr(), 0).ok();
+    let start = std::time::Instant::now();
+    let (time, mut left) = ([100i64, 0], [999i64, 0]);
     show!("nanosleep", sys!(nanosleep, time.as_ptr(), left.as_mut_ptr()));
-    say!("{} {}", left[0], (800_000_000..980_000_000).contains(&left[1]));
+    let slept = start.elapsed().as_millis() as i64;
+    sys!(setitimer, libc::ITIMER_REAL, [0i64; 4].as_ptr(), 0).ok();
+    let left = left[0] * 1000 + left[1] / 1_000_000;
+    say!("{} {}", left < 99_990, left >= 100_000 - slept - 1);
     show!("restart_syscall alone", sys!(restart_syscall));
 }

@@ -68,9 +68,11 @@ pub fn stops() {
 }
 
 pub fn groups() {
+    let (r, w) = kit::pipe();
     let a = kit::fork(|| {
+        kit::close(&[w]);
         sys!(setpgid, 0, 0).ok();
-        kit::sleep_ms(100);
+        sys!(read, r, [0u8; 1].as_mut_ptr(), 1).ok();
         1
     });
     sys!(setpgid, a, a).ok();
@@ -78,6 +80,7 @@ pub fn groups() {
     let mut status = 0;
     show!("own group", sys!(wait4, 0, &raw mut status, 0, 0).ok() == i64::from(b));
     show!("status", kit::status(status));
+    kit::close(&[w]);
     show!("other group", sys!(wait4, -a, &raw mut status, 0, 0).ok() == i64::from(a));
     show!("status", kit::status(status));
 }

@@ -36,14 +36,14 @@ pub fn clocks() {
     for clock in [0, 1, 4, 7] {
         let before = now(clock);
         kit::sleep_ms(20);
-        show!(format!("{clock} moves"), (20_000_000..2_000_000_000).contains(&(now(clock) - before)));
+        show!(format!("{clock} moves"), (20_000_000..20_000_000_000).contains(&(now(clock) - before)));
     }
     let mut seconds = 0i64;
     let time = sys!(time, &raw mut seconds).ok();
-    show!("time", time == seconds && (time - now(0) / 1_000_000_000).abs() <= 1);
+    show!("time", time == seconds && (-1..20).contains(&(now(0) / 1_000_000_000 - time)));
     let mut day = [0i64; 2];
     show!("gettimeofday", sys!(gettimeofday, day.as_mut_ptr(), 0));
-    show!("same day", (day[0] - time).abs() <= 1 && day[1] < 1_000_000);
+    show!("same day", (-1..20).contains(&(day[0] - time)) && day[1] < 1_000_000);
     show!("bad clock", sys!(clock_gettime, -77i64, day.as_mut_ptr()));
     show!("bad address", sys!(clock_gettime, 0, 8));
     show!("times", sys!(times, 0).is_ok());
@@ -51,15 +51,16 @@ pub fn clocks() {
 
 pub fn cpu_time() {
     let (process, thread) = (now(2), now(3));
+    // On a busy machine it may be long until it has had so much.
     let start = std::time::Instant::now();
-    while start.elapsed().as_millis() < 50 {
+    while start.elapsed().as_secs() < 20 && (now(2) - process <= 10_000_000 || now(3) - thread <= 10_000_000) {
         std::hint::black_box(0);
     }
     show!("process", now(2) - process > 10_000_000);
     show!("thread", now(3) - thread > 10_000_000);
     let process = now(2);
-    kit::sleep_ms(100);
-    show!("sleeping costs nothing", now(2) - process < 50_000_000);
+    kit::sleep_ms(1000);
+    show!("sleeping costs nothing", now(2) - process < 500_000_000);
     let pid = sys!(getpid).ok();
     show!("by pid", sys!(clock_gettime, !pid << 3 | 2, [0i64; 2].as_mut_ptr()));
 }
@@ -70,7 +71,8 @@ pub fn sleeping() {
     show!("relative", kit::duration(60, || kit::ignore(sys!(clock_nanosleep, 1, 0, ms(60).as_ptr(), 0))));
     let until = now(1) + 60_000_000;
     let at = [until / 1_000_000_000, until % 1_000_000_000];
-    show!("absolute", kit::duration(60, || kit::ignore(sys!(clock_nanosleep, 1, 1, at.as_ptr(), 0))));
+    show!("absolute", sys!(clock_nanosleep, 1, 1, at.as_ptr(), 0));
+    show!("until then", now(1) >= until);
     show!("past", sys!(clock_nanosleep, 1, 1, [1i64, 0].as_ptr(), 0));
     show!("zero", sys!(nanosleep, [0i64, 0].as_ptr(), 0));
     show!("nanoseconds", sys!(nanosleep, [0i64, 1_000_000_000].as_ptr(), 0));
@@ -90,12 +92,12 @@ pub fn interval_timers() {
     say!("interval {} left {}", old[1], old[3] > 0 && old[3] <= 20_000);
     show!("stop", sys!(setitimer, 0, [0i64; 4].as_ptr(), old.as_mut_ptr()));
     let seen = COUNT.load(Ordering::SeqCst);
-    kit::sleep_ms(60);
-    show!("stopped", COUNT.load(Ordering::SeqCst) - seen <= 1);
+    kit::sleep_ms(150);
+    show!("stopped", COUNT.load(Ordering::SeqCst) - seen <= 2);
     show!("microseconds", sys!(setitimer, 0, [0i64, 0, 0, 1_000_000].as_ptr(), 0));
     show!("which", sys!(setitimer, 9, [0i64; 4].as_ptr(), 0));
     show!("alarm", sys!(alarm, 100));
-    show!("left", sys!(alarm, 0));
+    show!("left", (60..=100).contains(&sys!(alarm, 0).0));
     show!("none", sys!(alarm, 0));
     kit::handle(libc::SIGVTALRM, count, 0);
     COUNT.store(0, Ordering::SeqCst);
@@ -130,7 +132,7 @@ pub fn posix_timers() {
     sys!(rt_sigprocmask, libc::SIG_BLOCK, &raw const set, 0, 8).ok();
     kit::sleep_ms(150);
     sys!(rt_sigprocmask, libc::SIG_UNBLOCK, &raw const set, 0, 8).ok();
-    show!("overrun", (4..9).contains(&sys!(timer_getoverrun, id).0));
+    show!("overrun", (4..5000).contains(&sys!(timer_getoverrun, id).0));
     show!("delete", sys!(timer_delete, id));
     show!("again", sys!(timer_delete, id));
     show!("get deleted", sys!(timer_gettime, id, value.as_mut_ptr()));

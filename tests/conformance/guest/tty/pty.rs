@@ -16,21 +16,33 @@ fn open() -> (i32, i32) {
     (master, slave)
 }
 
-fn read(fd: i32) -> String {
-    let mut buf = [0u8; 256];
+/// Whether there is something to read, or will be within so many milliseconds: what is written at one end
+/// the host's kernel carries to the other in its own time.
+fn has_input(fd: i32, ms: i32) -> bool {
     let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    if sys!(poll, &raw mut poll, 1, 200).0 == 0 {
+    sys!(poll, &raw mut poll, 1, ms).0 == 1
+}
+
+fn read_within(fd: i32, ms: i32) -> String {
+    let mut buf = [0u8; 256];
+    if !has_input(fd, ms) {
         return "nothing".to_owned();
     }
     let ret = sys!(read, fd, &mut buf[..], 256);
     format!("{ret} {:?}", String::from_utf8_lossy(&buf[..ret.0.max(0) as usize]))
 }
 
+/// What comes, however late.
+fn read(fd: i32) -> String {
+    read_within(fd, 10_000)
+}
+
 /// All that the master has, until it is quiet.
 fn drain(master: i32) -> String {
     let mut all = String::new();
-    let mut poll = libc::pollfd { fd: master, events: libc::POLLIN, revents: 0 };
-    while sys!(poll, &raw mut poll, 1, 100).0 == 1 {
+    let mut patience = 3000;
+    while has_input(master, patience) {
+        patience = 300;
         let mut buf = [0u8; 256];
         let ret = sys!(read, master, &mut buf[..], 256);
         if ret.0 <= 0 {
@@ -72,7 +84,7 @@ pub fn defaults() {
 pub fn lines() {
     let (master, slave) = open();
     write(master, "hel");
-    show!("no line yet", read(slave));
+    show!("no line yet", read_within(slave, 200));
     write(master, "lo\r");
     show!("line", read(slave));
     show!("echo", drain(master));
@@ -97,12 +109,12 @@ pub fn lines() {
 pub fn signals_keep_what_was_shown() {
     let (master, slave) = open();
     write(slave, "shown before");
-    kit::sleep_ms(50);
+    has_input(master, 10_000);
     write(master, "typed\x03");
     show!("after Ctrl-C", drain(master));
-    show!("input", read(slave));
+    show!("input", read_within(slave, 300));
     write(slave, "more");
-    kit::sleep_ms(50);
+    has_input(master, 10_000);
     show!("flush", sys!(ioctl, slave, libc::TCFLSH, libc::TCOFLUSH));
     show!("after a flush", drain(master));
 }
@@ -212,7 +224,7 @@ pub fn background_changes() {
     show!("output", drain(master));
 }
 
-/// Tells `w` when SIGHUP comes, for a second at most.
+/// Tells `w` when SIGHUP comes, for half a minute at most.
 fn await_hang_up(w: i32) -> i32 {
     use std::sync::atomic::{AtomicI32, Ordering};
     static SEEN: AtomicI32 = AtomicI32::new(0);
@@ -221,7 +233,7 @@ fn await_hang_up(w: i32) -> i32 {
     }
     kit::handle(libc::SIGHUP, note, 0);
     sys!(write, w, &b"r"[..], 1).ok();
-    for _ in 0..100 {
+    for _ in 0..3000 {
         if SEEN.load(Ordering::SeqCst) > 0 {
             sys!(write, w, &b"h"[..], 1).ok();
             return 0;
@@ -276,14 +288,14 @@ pub fn a_leaders_exit_frees_the_terminal() {
 pub fn a_closed_master_hangs_up_in_two_steps() {
     let (master, slave) = open();
     let (r, w) = kit::pipe();
-    let (leader_r, leader_w) = kit::pipe();
+    let ((leader_r, leader_w), (until, end)) = (kit::pipe(), kit::pipe());
     let leader = kit::fork(|| {
         kit::close(&[master]);
         sys!(setsid).ok();
         sys!(ioctl, slave, libc::TIOCSCTTY, 0).ok();
         foreground_job(slave, r, w);
         await_hang_up(leader_w);
-        kit::sleep_ms(300);
+        sys!(read, until, [0u8; 1].as_mut_ptr(), 1).ok();
         0
     });
     heard(leader_r);
@@ -291,6 +303,7 @@ pub fn a_closed_master_hangs_up_in_two_steps() {
     show!("leader", heard(leader_r));
     let mut poll = libc::pollfd { fd: r, events: libc::POLLIN, revents: 0 };
     show!("not the foreground yet", sys!(poll, &raw mut poll, 1, 100));
+    sys!(write, end, &b"x"[..], 1).ok();
     show!("leader's end", kit::status(kit::wait_for(leader)));
     show!("the foreground", heard(r));
 }
@@ -330,7 +343,7 @@ pub fn raw_mode() {
     change(slave, |t| unsafe { libc::cfmakeraw(t) });
     write(master, "a\r\x03");
     show!("as typed", read(slave));
-    show!("no echo", read(master));
+    show!("no echo", read_within(master, 200));
     change(slave, |t| {
         t.c_cc[libc::VMIN] = 0;
         t.c_cc[libc::VTIME] = 1;
