@@ -5,7 +5,8 @@ mod support;
 
 use std::{
     fs,
-    process::{Child, Stdio},
+    io::Write as _,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -13,18 +14,21 @@ use nix::{
     sys::{
         prctl,
         signal::{Signal, kill},
+        termios::{self, LocalFlags},
     },
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use support::{Bundle, await_that, processes::is_gone};
+use support::{
+    Bundle, await_that,
+    processes::{self, is_gone},
+    terminal::expect,
+};
 
 /// A bundle with a hook that notes its number and then hangs, until there is a file `go`; and one that notes
 /// the end of the container.
 fn bundle(name: &str, hangs: &str) -> Bundle {
     let bundle = Bundle::new("sleep 1000", |_| ());
-    let path = bundle.path().join("config.json");
-    let mut spec: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let at = bundle.path().display();
     let hook = |line: String| {
         let env = ["PATH=/usr/bin:/bin"];
@@ -32,12 +36,15 @@ fn bundle(name: &str, hangs: &str) -> Bundle {
     };
     let hanging = hook(format!("echo $$ >>{at}/hook; test -e {at}/go || {hangs}"));
     let noting = hook(format!("echo ended >>{at}/poststop"));
-    spec["hooks"] = json!({"poststop": [noting]});
-    match &mut spec["hooks"][name] {
-        Value::Array(list) => list.insert(0, hanging),
-        none => *none = json!([hanging]),
-    }
-    fs::write(path, serde_json::to_vec(&spec).unwrap()).unwrap();
+    bundle.edit(|spec| {
+        // A hook that runs inside notes its number, too.
+        spec["root"]["readonly"] = false.into();
+        spec["hooks"] = json!({"poststop": [noting]});
+        match &mut spec["hooks"][name] {
+            Value::Array(list) => list.insert(0, hanging),
+            none => *none = json!([hanging]),
+        }
+    });
     bundle
 }
 
@@ -46,9 +53,13 @@ fn until_hook(bundle: &Bundle, args: &[&str]) -> (Child, i32) {
     let mut command = bundle.command(args);
     let errors = fs::File::create(bundle.path().join("errors")).unwrap();
     let child = command.stdout(Stdio::null()).stderr(errors).spawn().unwrap();
+    (child, await_hook(bundle))
+}
+
+fn await_hook(bundle: &Bundle) -> i32 {
     let text = || fs::read_to_string(bundle.path().join("hook")).unwrap_or_default();
     await_that("a hook", || text().ends_with('\n'));
-    (child, text().lines().last().unwrap().parse().unwrap())
+    text().lines().last().unwrap().parse().unwrap()
 }
 
 fn has_ended(bundle: &Bundle) -> bool {
@@ -95,7 +106,7 @@ fn a_delete_that_is_killed_is_repeated_with_its_hooks() {
 /// What the hook has started ends too.
 #[test]
 fn a_run_that_is_asked_to_end_ends_its_hook_and_undoes_what_it_did() {
-    for name in ["prestart", "createRuntime", "poststart"] {
+    for name in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"] {
         let bundle = bundle(name, "sleep 987654; :");
         let (mut run, hook) = until_hook(&bundle, &["run", "c1"]);
         let from = Instant::now();
@@ -104,10 +115,68 @@ fn a_run_that_is_asked_to_end_ends_its_hook_and_undoes_what_it_did() {
         // Not when the hook ends by itself.
         assert!(from.elapsed() < Duration::from_secs(60), "{name}: {:?}", from.elapsed());
         let errors = fs::read_to_string(bundle.path().join("errors")).unwrap();
-        let says = "error running hook #0: hook was ended by our SIGTERM";
-        assert!(errors.contains(says), "{name}: {errors}");
-        assert!(is_gone(hook) && has_ended(&bundle), "{name}");
+        assert!(errors.contains("hook was ended by our SIGTERM"), "{name}: {errors}");
+        assert!(has_ended(&bundle) && (name == "startContainer" || is_gone(hook)), "{name}");
         bundle.fails(&["state", "c1"], 1, "container does not exist");
+    }
+}
+
+/// Starts `run` as a shell would on a terminal of its own: its master, and the command.
+fn run_on_terminal(bundle: &Bundle) -> (fs::File, Child) {
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let run = bundle.command(&["run", "c1"]);
+    let mut command = Command::new("setsid");
+    command.arg("--ctty").arg(run.get_program()).args(run.get_args()).current_dir(bundle.path());
+    let errors = fs::File::create(bundle.path().join("errors")).unwrap();
+    command.stdin(pty.slave.try_clone().unwrap()).stdout(pty.slave).stderr(errors);
+    (fs::File::from(pty.master), command.spawn().unwrap())
+}
+
+fn is_raw(terminal: &fs::File) -> bool {
+    let flags = termios::tcgetattr(terminal).unwrap().local_flags;
+    !flags.intersects(LocalFlags::ICANON | LocalFlags::ISIG)
+}
+
+/// The terminal's keys are the guest's only when there is one.
+#[test]
+fn an_interrupt_from_the_terminal_ends_a_hook_that_hangs() {
+    for name in ["prestart", "createRuntime", "createContainer", "startContainer"] {
+        let bundle = bundle(name, "sleep 987655; :");
+        bundle.edit(|spec| spec["process"]["terminal"] = true.into());
+        let (mut terminal, mut run) = run_on_terminal(&bundle);
+        let hook = await_hook(&bundle);
+        let below = processes::family(run.id().cast_signed());
+        terminal.write_all(b"\x03").unwrap();
+        await_that(name, || run.try_wait().unwrap().is_some());
+        assert_eq!(run.wait().unwrap().code(), Some(1), "{name}");
+        let errors = fs::read_to_string(bundle.path().join("errors")).unwrap();
+        assert!(errors.contains("hook was ended by our SIGINT"), "{name}: {errors}");
+        assert!(!is_raw(&terminal), "{name}");
+        assert!(has_ended(&bundle), "{name}");
+        // Inside, it has another number.
+        assert!(name == "startContainer" || is_gone(hook), "{name}");
+        assert!(below.len() > 2 && below.iter().all(|pid| is_gone(*pid)), "{name}: {below:?}");
+        bundle.fails(&["state", "c1"], 1, "container does not exist");
+    }
+}
+
+#[test]
+fn after_its_hooks_a_run_hands_the_keys_to_the_guest() {
+    for name in ["createContainer", "startContainer"] {
+        let bundle = bundle(name, "true");
+        bundle.edit(|spec| {
+            spec["process"]["terminal"] = true.into();
+            let script = "echo ready; read line; echo got $line; exit 4";
+            spec["process"]["args"] = json!(["/bin/sh", "-c", script]);
+        });
+        let (mut terminal, mut run) = run_on_terminal(&bundle);
+        expect(&mut terminal, "ready\r\n");
+        assert!(is_raw(&terminal));
+        terminal.write_all(b"it\r").unwrap();
+        expect(&mut terminal, "got it\r\n");
+        await_that("the end", || run.try_wait().unwrap().is_some());
+        assert_eq!(run.wait().unwrap().code(), Some(4));
+        assert!(!is_raw(&terminal));
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) struct Start(Receiver<()>);
 
 impl Start {
     /// Waits for it.
-    pub(super) fn wait(self) {
+    pub(super) fn wait(&self) {
         // Without a sender the sandbox is ending.
         let _ = self.0.recv();
     }

@@ -185,6 +185,10 @@ fn live(control: &Arc<Channel>) -> Result<Event, Error> {
         start.wait();
     }
     hooks::run(&kernel, &plan.extras.start_hooks, &plan.extras.start_state, like_init)?;
+    if plan.waits_for_terminal {
+        control.send(&Event::Created)?;
+        start.wait();
+    }
     let (_, waiter) = prepared.start().map_err(|errno| errno.message())?;
     control.send(&Event::Started)?;
     let status = waiter.wait();

@@ -23,6 +23,7 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
         Launch { config: &request.config, boot, gofer, stdio, preserved: Vec::new(), cgroup: None };
     let sandbox = spawn::start(launch)?;
     let watch = Watch {
+        ends_early: false,
         signals: &signals,
         is_terminal,
         listener: None,

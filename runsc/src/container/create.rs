@@ -32,7 +32,7 @@ use crate::{
         attend::{self, End, Signals},
         cgroup::{Cgroup, CgroupError, Placement, Resources},
         console,
-        control::Channel,
+        control::{Channel, ChannelError, Request},
         plan::{BootPlan, Bytes, GoferPlan},
         spawn::Launch,
     },
@@ -71,6 +71,9 @@ pub(crate) enum CreateError {
     /// The sandbox says why.
     #[error("unable to start container process: {0}")]
     Sandbox(String),
+    /// The conversation with the sandbox.
+    #[error("speak to the sandbox: {0}")]
+    Channel(#[from] ChannelError),
     /// A hook that has a say in it failed.
     #[error("unable to start container process: error during container init: {0}")]
     Hook(HookError),
@@ -239,10 +242,14 @@ pub(crate) fn detached(
 
 /// Makes and runs a container whose end this process waits for: its status.
 pub(crate) fn foreground(config: &Config, flags: &Values, id: &str) -> Result<i32, CreateError> {
-    let made = prepare(config, flags, id, false)?;
+    let mut made = prepare(config, flags, id, false)?;
     let host = |step| move |source: io::Error| CreateError::Host { step, source };
     let is_terminal = made.boot.process.terminal;
     let is_ours = is_terminal && !made.streams.is_new_terminal;
+    // While a hook may hang, keys that signal are for us, and the guest waits for its terminal.
+    let has_hooks =
+        made.record.hooks.has_any_at_create() || !made.boot.extras.start_hooks.is_empty();
+    made.boot.waits_for_terminal = is_ours && has_hooks;
     let saved = console::Saved::of_stdin();
     let signals = match Signals::hold() {
         Ok(signals) => signals,
@@ -252,14 +259,25 @@ pub(crate) fn foreground(config: &Config, flags: &Values, id: &str) -> Result<i3
         }
     };
     let outcome = (|| {
-        if is_ours {
-            saved.make_raw().map_err(io::Error::from).map_err(host("set the terminal up"))?;
+        let set_up =
+            || saved.make_raw().map_err(io::Error::from).map_err(host("set the terminal up"));
+        if is_ours && !has_hooks {
+            set_up()?;
         }
         let (channel, other) = Channel::pair().map_err(host("make a socket"))?;
         let owner = Some(Channel::new(other));
         let (entry, record, monitor) =
             finish(config, flags, made, Status::Running, owner, Some(&signals))?;
         entry.unlock();
+        if is_ours && has_hooks {
+            set_up()?;
+            match channel.ask(&Request::Start) {
+                // How it ended, the monitor says below.
+                Err(ChannelError::Closed) => {}
+                asked => asked?,
+            }
+            channel.await_start();
+        }
         announce(config, &record, Some(&signals))?;
         // An owner is told of the end unasked, which may have come already.
         match attend::attend(&channel, &signals, is_terminal) {
@@ -345,10 +363,15 @@ fn monitored(
     signals: Option<&Signals>,
 ) -> Result<Monitor, CreateError> {
     let host = |step| move |source| CreateError::Host { step, source };
+    let has_start_hooks = !job.launch.boot.extras.start_hooks.is_empty();
     let mut monitor = Monitor::start(job).map_err(host("start the monitor"))?;
     record.monitor = Some(monitor.process);
     entry.save(record)?;
+    let mut runs_hooks = false;
     loop {
+        if let (true, Some(signals)) = (runs_hooks, signals) {
+            monitor.await_news(signals).map_err(host("wait for the monitor"))?;
+        }
         match monitor.next().map_err(CreateError::Sandbox)? {
             News::Placed => {
                 let moment = Moment::of(record, Status::Creating, signals);
@@ -357,8 +380,10 @@ fn monitored(
                 if let Some(mut go) = go.as_ref() {
                     go.write_all(&[1]).map_err(host("let the monitor go on"))?;
                 }
+                runs_hooks = true;
             }
             News::Processes { sentry, gofer } => {
+                runs_hooks = has_start_hooks;
                 record.sentry = Some(sentry);
                 record.gofer = Some(gofer);
                 entry.save(record)?;

@@ -10,8 +10,10 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     fcntl::{OFlag, open, openat},
     libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         prctl, resource,
         signal::{self, SigSet, Signal},
@@ -94,7 +96,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    fn pass(mut self, news: &mut File) -> Result<(), String> {
+    fn pass(mut self, news: &mut File, signals: &Signals) -> Result<(), String> {
         view::separate_mounts()?;
         tell(news, &News::Placed);
         File::from(self.go)
@@ -104,7 +106,7 @@ impl Gate {
         self.record.monitor = Some(me.map_err(|error| format!("look at the monitor: {error}"))?);
         let moment = Moment {
             directory: &self.record.rootfs,
-            ..Moment::of(&self.record, Status::Creating, None)
+            ..Moment::of(&self.record, Status::Creating, Some(signals))
         };
         hooks::run(&self.record.hooks.create_container, &moment)
             .map_err(|error| format!("error during container init: {error}"))
@@ -157,6 +159,27 @@ impl Monitor {
         }
     }
 
+    /// Waits until there is news. A signal that asks this process to end is the monitor's to heed meanwhile,
+    /// which ends the hook that it runs.
+    pub(crate) fn await_news(&self, signals: &Signals) -> io::Result<()> {
+        while self.news.buffer().is_empty() {
+            let mut fds = [self.news.get_ref().as_fd(), signals.as_fd()]
+                .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut fds, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                other => other?,
+            };
+            if fds.first().and_then(PollFd::any).unwrap_or(true) {
+                break;
+            }
+            // A monitor that has ended has said why.
+            if let (Some(signal), Some(monitor)) = (signals.ending(), self.process.open()) {
+                sys::send_signal(monitor.as_fd(), signal as i32)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits for its end: a status as wait(2) has it, or its last word.
     pub(crate) fn wait(mut self) -> Result<i32, String> {
         let status = spawn::reap(self.process.pid);
@@ -206,13 +229,14 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
     namespaces.enter()?;
     let (host, domain) = (launch.boot.hostname.clone(), launch.boot.domainname.clone());
     Names { host, domain }.show();
+    let signals = Signals::hold().map_err(|error| format!("hold signals: {error}"))?;
     if let Some(gate) = gate {
-        gate.pass(news)?;
+        gate.pass(news, &signals)?;
     }
     adjust_oom_score(launch.boot.process.oom_score_adj);
-    let signals = Signals::hold().map_err(|error| format!("hold signals: {error}"))?;
     let is_terminal = launch.boot.process.terminal;
     let args = launch.boot.process.args.clone();
+    let ends_early = owner.is_some() && !launch.boot.extras.start_hooks.is_empty();
     let view = View::of(&launch.boot, &launch.gofer);
     let exit_note = Note::open(&exit_note).map_err(step("open the container's directory"))?;
     let sandbox = spawn::start(launch).map_err(|error| error.to_string())?;
@@ -245,6 +269,7 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
     let watch = Watch {
         signals: &signals,
         is_terminal,
+        ends_early,
         listener: Some(listener),
         owner,
         on_event: &mut on_event,

@@ -70,6 +70,7 @@ pub(crate) fn plan(
         isolation,
         is_foreground: true,
         waits_for_start: false,
+        waits_for_terminal: false,
         process,
         root: Root { is_readonly, has_overlay, access: config.root_access },
         mounts: guest_mounts,

@@ -71,6 +71,8 @@ pub(crate) struct BootPlan {
     pub(crate) is_foreground: bool,
     /// Whether the guest waits for a start message.
     pub(crate) waits_for_start: bool,
+    /// Whether it waits for that message when its hooks have run: until then the terminal's keys are runsc's.
+    pub(crate) waits_for_terminal: bool,
     /// The first process.
     pub(crate) process: Process,
     /// The root file system.

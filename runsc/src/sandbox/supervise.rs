@@ -49,6 +49,9 @@ pub(crate) struct Watch<'a> {
     pub(crate) signals: &'a Signals,
     /// Whether the guest has a terminal.
     pub(crate) is_terminal: bool,
+    /// Whether one that asks this process to end does that until the first process runs: hooks run before it,
+    /// and may hang.
+    pub(crate) ends_early: bool,
     /// Where other commands connect to.
     pub(crate) listener: Option<OwnedFd>,
     /// One that is connected from the start.
@@ -181,7 +184,14 @@ impl Conversation<'_, '_> {
             let numbers: Vec<u64> = self.clients.iter().map(|it| it.number).collect();
             let speaking: Vec<u64> =
                 numbers.into_iter().filter(|_| ready.next() == Some(true)).collect();
-            if signal {
+            if signal && self.watch.ends_early && !self.has_started {
+                if let Some(signal) = self.watch.signals.ending() {
+                    // Nothing of it is worth waiting for.
+                    let _ = sys::send_signal(self.sandbox.boot.pidfd.as_fd(), libc::SIGKILL);
+                    let why = format!("startContainer hook was ended by our {signal}");
+                    return Some(Outcome::Failed(Failure::Other, why));
+                }
+            } else if signal {
                 while let Some(signal) = self.watch.signals.next() {
                     self.forward(signal);
                 }

@@ -31,14 +31,21 @@ impl Bundle {
             .status()
             .unwrap();
         assert!(spec.success());
-        let path = bundle.place.path().join("config.json");
+        bundle.edit(|spec| {
+            spec["process"]["terminal"] = false.into();
+            spec["process"]["args"] = serde_json::json!(["/bin/sh", "-c", script]);
+            spec["root"]["path"] = "/".into();
+            change(spec);
+        });
+        bundle
+    }
+
+    /// Changes its config.json.
+    pub(crate) fn edit(&self, change: impl FnOnce(&mut Value)) {
+        let path = self.place.path().join("config.json");
         let mut spec: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        spec["process"]["terminal"] = false.into();
-        spec["process"]["args"] = serde_json::json!(["/bin/sh", "-c", script]);
-        spec["root"]["path"] = "/".into();
         change(&mut spec);
         fs::write(path, serde_json::to_vec(&spec).unwrap()).unwrap();
-        bundle
     }
 
     /// With these global flags.
