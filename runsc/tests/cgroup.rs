@@ -333,7 +333,7 @@ fn nonsense_has_no_effect_and_names_its_field() {
         bundle.fails(&["run", "c1"], 1, "linux.cgroupsPath: ");
     }
     let bundle = bundle("echo ran", &name("systemd"), json!({})).with(&["--systemd-cgroup"]);
-    bundle.fails(&["run", "c1"], 1, "--systemd-cgroup: ");
+    bundle.fails(&["run", "c1"], 1, "linux.cgroupsPath: expected cgroupsPath to be of format");
 }
 
 #[test]

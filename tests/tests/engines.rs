@@ -58,7 +58,7 @@ printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home:/bin/sh\n' >r
 printf 'root:x:0:\nuser:x:1000:\n' >root/etc/group
 "#;
 
-const ENGINES: [Engine; 4] = [
+const ENGINES: [Engine; 5] = [
     Engine {
         name: "docker",
         needs: &["dockerd", "docker", "containerd", "busybox", "runc"],
@@ -165,6 +165,82 @@ END
                 command podman $global "$@"
             }
             run() { podman run --rm --network none "$@"; }"#,
+    },
+    Engine {
+        name: "systemd",
+        needs: &[
+            "/lib/systemd/systemd",
+            "systemctl",
+            "busctl",
+            "dbus-daemon",
+            "dockerd",
+            "docker",
+            "busybox",
+            "runc",
+        ],
+        // It is asked to make the containers' cgroups: two of them, one on a host of each sort, with none of
+        // the machine's units but a bus.
+        setup: r#"
+            mkdir units
+            unit() { printf "[Unit]\nDefaultDependencies=no\n$2" >"units/$1"; }
+            unit lab.target 'Wants=dbus.service\n'
+            unit dbus.socket '[Socket]\nListenStream=/run/dbus/system_bus_socket\n'
+            unit dbus.service 'Requires=dbus.socket\n[Service]\nType=notify\nExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation --syslog-only\n'
+            cat >boot <<'END'
+set -e
+mount --make-rprivate /
+umount -l /sys/fs/cgroup
+if [ "$1" = unified ]; then
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+else
+    mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
+    group() { mkdir "/sys/fs/cgroup/$1"; mount -t "$2" ${3:+-o "$3"} "$2" "/sys/fs/cgroup/$1"; }
+    for name in $(tail -n +2 /proc/cgroups | awk '$2 {print $1}'); do group "$name" cgroup "$name"; done
+    group systemd cgroup none,name=systemd
+    group unified cgroup2
+fi
+mount -t proc proc /proc
+mount -t tmpfs -o mode=755 tmpfs /run
+export container=lab SYSTEMD_UNIT_PATH=$PWD/units:/run/systemd/transient:/run/systemd/system.control
+exec /lib/systemd/systemd --system --unit=lab.target --log-target=console --show-status=false
+END
+            kinds="hybrid unified"; [ ! -e /sys/fs/cgroup/cgroup.controllers ] || kinds=unified
+            for kind in $kinds; do
+                mkdir $kind
+                (
+                    for group in /sys/fs/cgroup /sys/fs/cgroup/*; do
+                        [ -e $group/cgroup.procs ] || continue
+                        own=$group/$(basename "$PWD")/$kind; mkdir -p $own
+                        for file in cpuset.cpus cpuset.mems; do
+                            [ ! -e $own/$file ] || { cat $group/$file >$own/../$file; cat $group/$file >$own/$file; }
+                        done
+                        echo $BASHPID >$own/cgroup.procs
+                    done
+                    exec unshare --mount --pid --cgroup --fork --kill-child bash boot $kind
+                ) >$kind/log 2>&1 &
+                holder=$!
+                for i in $(seq 100); do
+                    init=$(cat /proc/$holder/task/$holder/children) || { cat $kind/log; exit 1; }
+                    [ -n "$init" ] && nsenter -t $init -m -p -C busctl status org.freedesktop.systemd1 >/dev/null 2>&1 && break
+                    sleep 0.1
+                done
+                [ "$i" -lt 100 ] || { tail -n 5 $kind/log; exit 1; }
+                echo $init >$kind/init
+            done"#,
+        prelude: r#"
+            cd "$LAB"
+            runtime() { "$RUNTIME" --root /run/state --systemd-cgroup "$@"; }
+            bundle() { # NAME CGROUPS-PATH RESOURCES ANNOTATIONS COMMAND
+                mkdir -p $1
+                printf '{"ociVersion": "1.0.2", "process": {"cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}, "args": ["sh", "-c", "%s"]}, "root": {"path": "%s"}, "annotations": %s, "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}], "linux": {"cgroupsPath": "%s", "resources": %s, "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"}]}}' \
+                    "$5" "$LAB/root" "$4" "$2" "$3" >$1/config.json
+            }
+            start() { bundle "$@"; runtime run -d -b $1 $1 </dev/null >$1/out 2>&1; local code=$?; cat $1/out; return $code; }
+            show() { systemctl show $(printf -- ' -p %s' $2) $1; }
+            shown() { systemctl list-units --all --no-legend --plain | grep -c " *$1 "; find /sys/fs/cgroup -name "$1"; }
+            export -f runtime bundle start show shown
+            on() { [ -e $1/init ] && nsenter --target $(cat $1/init) --mount --pid --cgroup bash -c "cd $LAB/$1; $2"; }
+            both() { for kind in hybrid unified; do echo "$kind:"; on $kind "$1"; done; }"#,
     },
 ];
 

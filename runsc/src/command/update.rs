@@ -34,7 +34,7 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
     let mut resources = record.resources.clone();
     resources.merge(&change);
     resources.check()?;
-    cgroup.apply(&resources)?;
+    cgroup.change(&record.resources, &resources)?;
     let limits = cgroup.limits(&resources).as_seen(&request.config);
     record.resources = resources;
     entry.save(&record)?;

@@ -5,7 +5,6 @@ use std::{
     fs::File,
     io::{self, Write as _},
     os::fd::OwnedFd,
-    path::Path,
 };
 
 use nix::{fcntl::OFlag, unistd};
@@ -33,6 +32,7 @@ use crate::{
         cgroup::{Cgroup, CgroupError, Placement, Resources},
         console,
         control::{Channel, ChannelError, Request},
+        namespaces,
         plan::{BootPlan, Bytes, GoferPlan},
         spawn::Launch,
     },
@@ -83,9 +83,6 @@ pub(crate) enum CreateError {
     /// Its sandbox was lost, with this word.
     #[error("{0}")]
     Lost(String),
-    /// systemd cannot make it.
-    #[error("--systemd-cgroup: {0}")]
-    Systemd(&'static str),
 }
 
 struct Made {
@@ -184,15 +181,15 @@ fn cgroup_of(
     if config.ignores_cgroups {
         return Ok((None, resources));
     }
-    if config.uses_systemd_cgroups {
-        return Err(CreateError::Systemd(if Path::new("/run/systemd/system").is_dir() {
-            "systemd's cgroup driver is not supported yet: use the cgroupfs driver"
-        } else {
-            "systemd cgroup flag passed, but systemd support for managing cgroups is not available"
-        }));
-    }
     let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    Ok((Some(Cgroup::plan(path, id)?), resources))
+    let cgroup = if config.uses_systemd_cgroups {
+        let annotations = spec.annotations().clone().unwrap_or_default().into_iter().collect();
+        let is_users = !unistd::geteuid().is_root() || namespaces::is_in_users_own();
+        Cgroup::plan_unit(path, id, &annotations, is_users)?
+    } else {
+        Cgroup::plan(path, id)?
+    };
+    Ok((Some(cgroup), resources))
 }
 
 /// Makes what state.json names by now.
@@ -200,7 +197,7 @@ fn make_cgroup(entry: &Entry, record: &mut Record) -> Result<(), CreateError> {
     let mut tries = 0;
     loop {
         let Some(cgroup) = &mut record.cgroup else { return Ok(()) };
-        match cgroup.make() {
+        match cgroup.make(&record.resources) {
             Err(error) if error.is_anothers() => {
                 // It is not ours to remove. Where nobody asked for it, another place will do.
                 let is_final = tries == 3 || !matches!(error, CgroupError::Taken(_));
@@ -211,10 +208,7 @@ fn make_cgroup(entry: &Entry, record: &mut Record) -> Result<(), CreateError> {
                     return Err(error.into());
                 }
             }
-            other => {
-                other?;
-                return Ok(cgroup.apply(&record.resources)?);
-            }
+            other => return Ok(other?),
         }
     }
 }

@@ -34,7 +34,6 @@ use crate::{
     log,
     sandbox::{
         attend::Signals,
-        cgroup::Placement,
         control::{Channel, Event, Failure},
         spawn::{self, Launch},
         supervise::{self, Outcome, Watch},
@@ -223,8 +222,8 @@ fn live(job: Job<'_>, news: &mut File) -> Result<i32, String> {
         // Keys that signal, and changes of the window's size, come to us to be handed on.
         sys::control_terminal(terminal.as_fd()).map_err(step("control the terminal"))?;
     }
-    if let Some(Placement { cgroup, .. }) = &launch.cgroup {
-        cgroup.enter().map_err(|error| error.to_string())?;
+    if let Some(placement) = &launch.cgroup {
+        placement.enter().map_err(|error| error.to_string())?;
     }
     namespaces.enter()?;
     let (host, domain) = (launch.boot.hostname.clone(), launch.boot.domainname.clone());

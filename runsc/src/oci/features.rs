@@ -20,7 +20,7 @@ pub(crate) fn value() -> Value {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
             "capabilities": capabilities,
             "cgroup": {
-                "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true
+                "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true
             },
             "seccomp": {
                 "enabled": true,

@@ -66,3 +66,10 @@ pub(crate) fn is_refusal(error: &io::Error) -> bool {
         Some(libc::EPERM | libc::EINVAL | libc::ENOSPC | libc::EUSERS | libc::EACCES)
     )
 }
+
+/// Whether this process is in a user namespace that is not the host's first: root in there is no root.
+pub(crate) fn is_in_users_own() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let all = u32::MAX.to_string();
+    map.split_whitespace().ne(["0", "0", &all])
+}

@@ -96,7 +96,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) stdio: [OwnedFd; 3],
     /// Descriptors that it gets besides.
     pub(crate) preserved: Vec<OwnedFd>,
-    /// Which cgroup of the host the caller and all that it starts are to be in.
+    /// Which cgroup of the host the caller is in, and all that it starts is to be in.
     pub(crate) cgroup: Option<Placement>,
 }
 
@@ -168,7 +168,6 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Sandbox, SpawnError> {
     let Launch { config, mut boot, mut gofer, stdio, preserved, cgroup } = launch;
     let mut usage = None;
     if let Some(Placement { cgroup, resources }) = &cgroup {
-        cgroup.enter()?;
         boot.limits = cgroup.limits(resources).as_seen(config);
         usage = cgroup.memory_usage();
     }

@@ -292,7 +292,11 @@ pub fn at_once(usual_ms: u64, mut body: impl FnMut()) -> &'static str {
         body();
         start.elapsed() * 4 < Duration::from_millis(usual_ms)
     };
-    if std::iter::repeat_with(is_quick).take(50).any(|is_quick| is_quick) { "at once" } else { "waits" }
+    if std::iter::repeat_with(is_quick).take(50).any(|is_quick| is_quick) {
+        "at once"
+    } else {
+        "waits"
+    }
 }
 
 /// Waits until `done`, at most a minute.
@@ -307,7 +311,8 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
 /// The letter of a process's state, or of a thread's of this process.
 pub fn state_of(id: i64) -> char {
     let read = |at: String| std::fs::read_to_string(at).ok();
-    let stat = read(format!("/proc/self/task/{id}/stat")).or_else(|| read(format!("/proc/{id}/stat")));
+    let stat =
+        read(format!("/proc/self/task/{id}/stat")).or_else(|| read(format!("/proc/{id}/stat")));
     stat.and_then(|stat| stat.rsplit_once(") ")?.1.chars().next()).unwrap_or('?')
 }
 

@@ -61,6 +61,25 @@ pub(super) fn look() -> std::io::Result<Mounted> {
     Ok(read(&mounts, &own, is_unified))
 }
 
+/// The hierarchies of a host of version 1 by which systemd knows what belongs to its units.
+pub(super) fn look_for_systemds() -> std::io::Result<Vec<Hierarchy>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    Ok(systemds(&mounts, &own))
+}
+
+fn systemds(mounts: &str, own: &str) -> Vec<Hierarchy> {
+    const NAMED: &str = "name=systemd";
+    let own = own_paths(own);
+    let find = |name: &str, is_meant: &dyn Fn(&Mount) -> bool| {
+        let it = mounts.lines().filter_map(mount).find(is_meant)?;
+        let own = beneath(own.get(name).map_or(Path::new("/"), PathBuf::as_path), &it.root);
+        Some(Hierarchy { controllers: vec![name.into()], mount: it.mount, own })
+    };
+    let named = find(NAMED, &|it| it.kind == "cgroup" && it.options.iter().any(|it| it == NAMED));
+    named.into_iter().chain(find("", &|it| it.kind == "cgroup2")).collect()
+}
+
 fn read(mounts: &str, own: &str, is_unified: bool) -> Mounted {
     let own = own_paths(own);
     let mounts: Vec<Mount> = mounts.lines().filter_map(mount).collect();
@@ -158,6 +177,23 @@ mod tests {
 33 29 0:27 / /other/pids rw - cgroup cgroup rw,pids
 34 29 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 ";
+
+    #[test]
+    fn systemds_own_are_found() {
+        let all = systemds(MOUNTS, "3:pids:/a\n1:name=systemd:/x\n0::/y\n");
+        let of = |name: &str, mount: &str, own: &str| Hierarchy {
+            controllers: vec![name.into()],
+            mount: mount.into(),
+            own: own.into(),
+        };
+        assert_eq!(
+            all,
+            [
+                of("name=systemd", "/sys/fs/cgroup/systemd", "x"),
+                of("", "/sys/fs/cgroup/unified", "y")
+            ]
+        );
+    }
 
     #[test]
     fn version_1_is_read_controller_by_controller() {

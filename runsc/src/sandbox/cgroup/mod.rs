@@ -10,6 +10,8 @@
 //!   pids controller of version 1 holds, in the container's directory, the processes that stand for the
 //!   container and its execs, so that `pids.max` is the number that was asked for; the sandbox's other
 //!   threads are in the directory above. On version 2, where all is in one place, the number is scaled.
+//! * **Who makes them.** We do, or systemd does when it is asked to (`systemd`): then the container's unit
+//!   begins with the monitor in it, and what systemd leaves to others is made and limited as ever.
 //! * **What it deliberately does not do.** It writes no device rules: the guest never opens a device of the
 //!   host. It does not freeze: a container is paused by its sentry.
 
@@ -20,11 +22,13 @@ mod oom;
 mod process;
 mod resources;
 mod stats;
+mod systemd;
 mod v1;
 mod v2;
 mod write;
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
@@ -39,6 +43,8 @@ use crate::log::Timestamp;
 pub(crate) use limits::Limits;
 pub(crate) use oom::OutOfMemory;
 pub(crate) use resources::Resources;
+pub(crate) use systemd::SystemdError;
+use systemd::Unit;
 use write::Write;
 
 /// The file that lists a cgroup's processes, and takes new ones.
@@ -92,6 +98,9 @@ pub(crate) enum CgroupError {
         /// Where.
         path: PathBuf,
     },
+    /// systemd does not make it.
+    #[error("linux.cgroupsPath: {0}")]
+    Systemd(#[from] SystemdError),
     /// A host call failed.
     #[error("linux.cgroupsPath: {step} {path}: {source}")]
     Host {
@@ -143,27 +152,35 @@ pub(crate) struct Cgroup {
     is_asked: bool,
     /// What tells its directories from another container's.
     token: String,
+    /// The unit whose directories these are, if systemd makes them.
+    #[serde(default)]
+    unit: Option<Unit>,
     directories: Vec<Directory>,
 }
 
 /// What the processes of a sandbox enter.
 #[derive(Debug, Clone)]
 pub(crate) struct Placement {
-    /// The directories, which are made.
+    /// The directories, which are made, or will be with the first process.
     pub(crate) cgroup: Cgroup,
     /// What was asked of them.
     pub(crate) resources: Resources,
 }
 
+impl Placement {
+    /// Puts this process, the first of all, where all that it starts is to be.
+    pub(crate) fn enter(&self) -> Result<(), CgroupError> {
+        if let Some(unit) = &self.cgroup.unit {
+            self.cgroup.begin(unit, &self.resources)?;
+        }
+        self.cgroup.enter()
+    }
+}
+
 impl Cgroup {
     /// The directories for the container `id`, none of which is made yet; `path` is config.json's.
     pub(crate) fn plan(path: Option<&Path>, id: &str) -> Result<Cgroup, CgroupError> {
-        let mounted = host::look().map_err(|source| CgroupError::Host {
-            step: "look for",
-            path: "/proc/self/mountinfo".into(),
-            source,
-        })?;
-        let token = format!("{id}:{}:{}", std::process::id(), Timestamp::now());
+        let (mounted, token) = (look()?, token(id));
         match path.filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => {
                 let (inner, is_absolute) = (clean(path)?, path.is_absolute());
@@ -183,6 +200,30 @@ impl Cgroup {
                 Ok(Cgroup::at(mounted, Path::new(&name), false, false, token))
             }
         }
+    }
+
+    /// The directories that systemd makes for the container `id`. `path` and `annotations` are
+    /// config.json's.
+    pub(crate) fn plan_unit(
+        path: Option<&Path>,
+        id: &str,
+        annotations: &BTreeMap<String, String>,
+        is_users: bool,
+    ) -> Result<Cgroup, CgroupError> {
+        let unit = Unit::of(path, id, annotations, is_users)?;
+        let inner = clean(&unit.root()?.join(unit.directory()))?;
+        let mut mounted = look()?;
+        if let Mounted::V1(all) = &mut mounted {
+            all.extend(host::look_for_systemds().map_err(unseen)?);
+        }
+        let mut cgroup = Cgroup::at(mounted, &inner, true, true, token(id));
+        cgroup.directories.iter().try_for_each(Directory::check_empty)?;
+        for directory in &mut cgroup.directories {
+            // Those above are slices, which systemd removes.
+            directory.first_made.clone_from(&directory.path);
+        }
+        cgroup.unit = Some(unit);
+        Ok(cgroup)
     }
 
     fn at(
@@ -210,15 +251,19 @@ impl Cgroup {
             Directory { controllers: it.controllers, mount: it.mount, path, first_made, origin }
         };
         let directories = hierarchies.into_iter().map(place).collect();
-        Cgroup { version, is_asked, token, directories }
+        Cgroup { version, is_asked, token, unit: None, directories }
     }
 
-    /// Makes the directories. Where the host refuses and nobody asked for them, they are left out.
-    pub(crate) fn make(&mut self) -> Result<(), CgroupError> {
+    /// Makes the directories. Where the host refuses and nobody asked for them, they are left out. systemd
+    /// makes its own with the first process: see [`Placement::enter`].
+    pub(crate) fn make(&mut self, resources: &Resources) -> Result<(), CgroupError> {
+        if self.unit.is_some() {
+            return Ok(());
+        }
         let (mut made, mut refused) = (Vec::new(), Vec::new());
         let mut why = String::new();
         for directory in std::mem::take(&mut self.directories) {
-            match directory.make(self) {
+            match directory.make(self).and_then(|()| directory.check_empty()) {
                 Ok(()) => made.push(directory),
                 Err(CgroupError::Host { step, path, source })
                     if !self.is_asked && is_refusal(&source) =>
@@ -241,16 +286,46 @@ impl Cgroup {
         if !why.is_empty() {
             tracing::warn!("the sandbox is in no cgroup for {}: {why}", refused.join(", "));
         }
-        Ok(())
+        write::apply(self, self.writes(resources)?)
     }
 
-    /// Sets what `resources` asks for. What was there before is put back if something cannot be had.
-    pub(crate) fn apply(&self, resources: &Resources) -> Result<(), CgroupError> {
-        let writes = match self.version {
-            Version::V1 => v1::writes(resources)?,
-            Version::V2 => v2::writes(resources)?,
-        };
+    /// Has systemd make the unit with this process in it, and makes what it leaves to us.
+    fn begin(&self, unit: &Unit, resources: &Resources) -> Result<(), CgroupError> {
+        let writes = self.writes(resources)?;
+        unit.start(&self.token, self.version, &writes)?;
+        for directory in &self.directories {
+            match self.version {
+                // systemd has only the controllers that it knows of.
+                Version::V1 => directory.make(self)?,
+                Version::V2 => mark::set(&directory.path, &self.token),
+            }
+        }
         write::apply(self, writes)
+    }
+
+    /// Sets what `resources` asks for instead of `before`, which is put back if something cannot be had.
+    pub(crate) fn change(
+        &self,
+        before: &Resources,
+        resources: &Resources,
+    ) -> Result<(), CgroupError> {
+        write::apply(self, self.writes(resources)?)?;
+        let Some(unit) = &self.unit else { return Ok(()) };
+        if let Err(error) = unit.set(self.version, &self.writes(resources)?) {
+            let back = write::apply(self, self.writes(before)?);
+            back.unwrap_or_else(|error| tracing::warn!("{error}"));
+            return Err(error.into());
+        }
+        // systemd rounds quotas: what was asked for is to hold to the last.
+        write::apply(self, self.writes(resources)?)
+    }
+
+    /// What `resources` is in the files of the directories.
+    fn writes(&self, resources: &Resources) -> Result<Vec<Write>, CgroupError> {
+        match self.version {
+            Version::V1 => v1::writes(resources),
+            Version::V2 => v2::writes(resources),
+        }
     }
 
     /// The directory of a controller.
@@ -307,7 +382,7 @@ impl Directory {
                 _ => {}
             }
         }
-        self.check_empty()
+        Ok(())
     }
 
     fn check_empty(&self) -> Result<(), CgroupError> {
@@ -353,6 +428,19 @@ pub(crate) fn describe() -> io::Result<Option<Described>> {
             Some(Described { version: 2, is_writable: can_write(&one), controllers })
         }
     })
+}
+
+fn look() -> Result<Mounted, CgroupError> {
+    host::look().map_err(unseen)
+}
+
+fn unseen(source: io::Error) -> CgroupError {
+    CgroupError::Host { step: "look for", path: "/proc/self/mountinfo".into(), source }
+}
+
+/// What tells the directories of the container `id` from those of another of this name.
+fn token(id: &str) -> String {
+    format!("{id}:{}:{}", std::process::id(), Timestamp::now())
 }
 
 /// Makes one directory: whether it is new. Another container's end may take the one above away under our

@@ -97,14 +97,20 @@ impl Cgroup {
             self.leave();
         }
         let deadline = Instant::now() + DEADLINE;
-        for directory in &self.directories {
-            if self.owns(directory) {
-                directory.remove(deadline)?;
-            } else {
-                tracing::debug!("{} is another container's", directory.path.display());
+        let (ours, others): (Vec<_>, Vec<_>) =
+            self.directories.iter().partition(|directory| self.owns(directory));
+        for directory in others {
+            tracing::debug!("{} is another container's", directory.path.display());
+        }
+        if let Some(unit) = &self.unit {
+            // systemd would ask them to end, and wait.
+            ours.iter().for_each(|directory| directory.clear(deadline));
+            // Without it there is only less to remove: a unit goes with its last process.
+            if let Err(error) = unit.stop(&self.token) {
+                tracing::warn!("{error}");
             }
         }
-        Ok(())
+        ours.iter().try_for_each(|directory| directory.remove(deadline))
     }
 }
 
@@ -156,6 +162,17 @@ impl Directory {
             }
         }
         Ok(())
+    }
+
+    /// Waits until no process is left in it, and kills those that stay.
+    fn clear(&self, deadline: Instant) {
+        let start = Instant::now();
+        while !list(&self.path).is_empty() && Instant::now() < deadline {
+            if start.elapsed() >= GRACE {
+                self.kill_all();
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn failure(&self, source: io::Error) -> CgroupError {
