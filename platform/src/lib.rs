@@ -19,7 +19,7 @@ pub mod registers;
 mod sys;
 pub mod systrap;
 
-use std::{fmt, os::fd::BorrowedFd, sync::Arc};
+use std::{fmt, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 use abi::{Errno, UserAddr, UserRange};
 use bitflags::bitflags;
@@ -29,6 +29,14 @@ pub use host::{
     place::{asleep, home, run_anywhere},
 };
 pub use registers::Registers;
+
+/// How long a stub may leave its sentry without a sign of life where one is due, before it is given up.
+pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long [`Context::switch`] goes on at most once it is interrupted, whatever the stub does: it may be
+/// about to come up, and then not answer the interrupt. With some time to give it up in, on a busy host.
+pub const LONGEST_INTERRUPT: Duration =
+    ANSWER_DEADLINE.saturating_mul(2).saturating_add(Duration::from_secs(5));
 
 /// Reads what only /proc tells about this process. To be called before a jail hides it; a platform that
 /// starts without it does so itself.

@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    thread::{BIRTH_DEADLINE, Thread},
-    wake,
+use super::{thread::Thread, wake};
+use crate::{
+    ANSWER_DEADLINE, CutWait, Remote, host::place::Quiet, memory::channel::field, sys,
+    systrap::shared,
 };
-use crate::{CutWait, Remote, host::place::Quiet, memory::channel::field, sys, systrap::shared};
 
 /// How long a stub that says it waits in a futex may take to come out of it.
 const WAKE_DEADLINE: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ impl Thread {
 
     /// How long the guest may take to answer an interrupt: not long where only a lie can keep it from that.
     pub(crate) fn answer_deadline(&self) -> Duration {
-        if self.is_waiting() { WAKE_DEADLINE } else { BIRTH_DEADLINE }
+        if self.is_waiting() { WAKE_DEADLINE } else { ANSWER_DEADLINE }
     }
 
     /// Before the guest runs, and before the bell is at work: no wait is to end, none has been.

@@ -15,7 +15,7 @@ use super::{
     wake,
 };
 use crate::{
-    Error,
+    ANSWER_DEADLINE, Error,
     interrupt::Bell,
     memory::{
         channel::{Channel, field},
@@ -27,7 +27,7 @@ use crate::{
 /// How long a stub may take for a command. It may have to page in a lot.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a new stub may take to say that it is there.
-pub(crate) const BIRTH_DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const BIRTH_DEADLINE: Duration = ANSWER_DEADLINE;
 
 /// What is told to a stub to do: an [`Op`] with its rules by name.
 pub(crate) fn op(number: i64, args: [u64; 6]) -> Op {

@@ -18,8 +18,8 @@ use abi::Errno;
 use super::Kernel;
 use crate::{task::Task, wait::Sleeper};
 
-/// How long a stub may take to leave guest code.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a stub may take to leave guest code: by then the platform has given up one that does not.
+const PATIENCE: Duration = platform::LONGEST_INTERRUPT.saturating_add(Duration::from_secs(1));
 
 impl Kernel {
     /// Whether guest code is to stand still.
