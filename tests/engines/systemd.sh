@@ -103,3 +103,23 @@ id=$(docker inspect -f "{{.Id}}" one); show docker-$id.scope "Slice ActiveState 
 docker exec one sh -c "exit 4"; echo $?
 docker pause one; docker inspect -f "{{.State.Status}}" one; docker unpause one
 docker stop -t 1 one; docker start one; docker rm -f one; shown "docker-*.scope"'
+
+### an-ordinary-users
+cat >manager <<'END'
+mkdir -p $XDG_RUNTIME_DIR home; chown daemon $XDG_RUNTIME_DIR home
+systemd-run --quiet --unit=user.service -p DefaultDependencies=no -p Delegate=yes -p User=daemon -E HOME=$LAB -E XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR \
+    -E SYSTEMD_UNIT_PATH=$LAB/session:$XDG_RUNTIME_DIR/systemd/transient /lib/systemd/systemd --user --unit=lab.target
+cd home; HOME=$PWD setpriv --reuid daemon --regid daemon --clear-groups bash $LAB/user
+systemctl stop user.service
+END
+cat >user <<'END'
+for i in $(seq 100); do busctl --user status org.freedesktop.systemd1 >/dev/null 2>&1 && break; sleep 0.1; done
+runtime() { "$RUNTIME" --root $XDG_RUNTIME_DIR/state --systemd-cgroup "$@"; }
+cp -r $LAB/root .; LAB=$PWD; bundle us :p:us {} {} "sleep 1000"
+map='[{"containerID": 0, "hostID": '$(id -u)', "size": 1}]'
+sed -i 's/"namespaces": \[/"uidMappings": '"$map"', "gidMappings": '"$map"', &{"type": "user"}, /' us/config.json
+runtime run -d -b us us </dev/null >out 2>&1; echo $?; cat out
+systemctl --user show p-us.scope -p Slice -p ControlGroup -p ActiveState
+runtime delete --force us; systemctl --user list-units --all --no-legend --plain | grep -c p-us
+END
+on unified 'export XDG_RUNTIME_DIR=/run/user/daemon; bash $LAB/manager; shown p-us.scope'

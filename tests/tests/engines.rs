@@ -181,11 +181,15 @@ END
         // It is asked to make the containers' cgroups: two of them, one on a host of each sort, with none of
         // the machine's units but a bus.
         setup: r#"
-            mkdir units
-            unit() { printf "[Unit]\nDefaultDependencies=no\n$2" >"units/$1"; }
-            unit lab.target 'Wants=dbus.service\n'
-            unit dbus.socket '[Socket]\nListenStream=/run/dbus/system_bus_socket\n'
-            unit dbus.service 'Requires=dbus.socket\n[Service]\nType=notify\nExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation --syslog-only\n'
+            unit() { printf "[Unit]\nDefaultDependencies=no\n$2" >"$1"; }
+            for bus in system session; do
+                [ $bus = system ] && socket=%%t/dbus/system_bus_socket || socket=%%t/bus
+                mkdir $bus
+                unit $bus/lab.target 'Wants=dbus.service\n'
+                unit $bus/dbus.socket "[Socket]\nListenStream=$socket\n"
+                unit $bus/dbus.service "Requires=dbus.socket\n[Service]\nType=notify\nExecStart=/usr/bin/dbus-daemon --$bus --address=systemd: --nofork --nopidfile --systemd-activation --syslog-only\n"
+            done
+            chmod 755 .
             cat >boot <<'END'
 set -e
 mount --make-rprivate /
@@ -201,7 +205,7 @@ else
 fi
 mount -t proc proc /proc
 mount -t tmpfs -o mode=755 tmpfs /run
-export container=lab SYSTEMD_UNIT_PATH=$PWD/units:/run/systemd/transient:/run/systemd/system.control
+export container=lab SYSTEMD_UNIT_PATH=$PWD/system:/run/systemd/transient:/run/systemd/system.control
 exec /lib/systemd/systemd --system --unit=lab.target --log-target=console --show-status=false
 END
             kinds="hybrid unified"; [ ! -e /sys/fs/cgroup/cgroup.controllers ] || kinds=unified
