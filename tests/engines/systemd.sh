@@ -110,7 +110,7 @@ mkdir -p $XDG_RUNTIME_DIR home; chown daemon $XDG_RUNTIME_DIR home
 systemd-run --quiet --unit=user.service -p DefaultDependencies=no -p Delegate=yes -p User=daemon -E HOME=$LAB -E XDG_RUNTIME_DIR=$XDG_RUNTIME_DIR \
     -E SYSTEMD_UNIT_PATH=$LAB/session:$XDG_RUNTIME_DIR/systemd/transient /lib/systemd/systemd --user --unit=lab.target
 cd home; HOME=$PWD setpriv --reuid daemon --regid daemon --clear-groups bash $LAB/user
-systemctl stop user.service
+systemctl kill --signal=KILL user.service
 END
 cat >user <<'END'
 for i in $(seq 100); do busctl --user status org.freedesktop.systemd1 >/dev/null 2>&1 && break; sleep 0.1; done
