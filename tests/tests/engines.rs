@@ -205,6 +205,8 @@ else
 fi
 mount -t proc proc /proc
 mount -t tmpfs -o mode=755 tmpfs /run
+# The machine's own is not to be made up.
+[ ! -e /etc/machine-id ] || { tr -d - </proc/sys/kernel/random/uuid >"$1/id"; mount --bind "$1/id" /etc/machine-id; }
 export container=lab SYSTEMD_UNIT_PATH=$PWD/system:/run/systemd/transient:/run/systemd/system.control
 exec /lib/systemd/systemd --system --unit=lab.target --log-target=console --show-status=false
 END
