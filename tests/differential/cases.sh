@@ -27,7 +27,7 @@ x=1; (x=2; echo $x); echo $x; y=$(x=5; echo $x); echo "$y $x"
 ### bash-background-wait
 (sleep 0.1; exit 7) & p=$!; wait $p; echo $?
 ### bash-job-control
-set -m; sleep 30 & kill -STOP %1; sleep 0.1; jobs -s | sed 's/ \+/ /g'; kill -CONT %1; kill %1; wait %1 2>/dev/null; echo $?
+set -m; sleep 300 & kill -STOP %1; for i in {1..300}; do [ "$(jobs -s)" ] && break; sleep 0.1; done; jobs -s | sed 's/ \+/ /g'; kill -CONT %1; kill %1; wait %1 2>/dev/null; echo $?
 ### bash-job-fg
 set -m; (sleep 0.2; echo done) & fg %1 >/dev/null; echo $?
 ### bash-exec-redirect
@@ -69,7 +69,7 @@ umask 027; touch f; mkdir d; stat -c '%a %n' f d
 ### bash-cd-pwd
 mkdir -p a/b; ln -s a/b l; cd l; pwd; pwd -P; cd ..; pwd
 ### bash-read-timeout
-read -t 0.1 x < <(sleep 1); echo $(( $? > 128 ))
+read -t 0.1 x < <(exec sleep 100 2>/dev/null); echo $(( $? > 128 )); kill $!
 ### bash-fd-census
 bash -c 'ls /proc/self/fd | wc -l' 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 ### bash-wait-many
@@ -122,7 +122,7 @@ printf abcd > f; printf XY | dd of=f bs=1 seek=1 conv=notrunc 2>/dev/null; cat f
 ### coreutils-head-tail
 seq 100 > f; head -n 3 f; tail -n 2 f; head -c 5 f; tail -c +288 f | head -n 1; tail -n +99 f
 ### coreutils-tail-follow
-echo a > f; (sleep 0.3; echo b >> f) & timeout 2 tail -f f | head -n 2; wait
+echo a > f; (sleep 0.3; echo b >> f) & timeout 20 tail -f f | head -n 2; wait
 ### coreutils-sort
 printf '3 c\n1 a\n2 b\n10 d\n' | sort -k1,1n; printf 'b\na\nB\n' | LC_ALL=C sort; seq 50000 | sort -R --random-source=/dev/zero | sort -n | tail -n 1
 ### coreutils-sort-parallel
@@ -162,7 +162,7 @@ df --output=target / | tail -n 1; df /nonexistent 2>&1; echo $?
 ### coreutils-du
 mkdir d; head -c 10000 /dev/zero > d/f; du -b d/f; du --apparent-size -s d/f | cut -f1
 ### coreutils-timeout
-{ timeout 0.2 sleep 5; echo $?; timeout -s KILL 0.2 sleep 5; echo $?; timeout 5 true; echo $?; } 2>/dev/null
+{ timeout 0.2 sleep 50; echo $?; timeout -s KILL 0.2 sleep 50; echo $?; timeout 50 true; echo $?; } 2>/dev/null
 ### coreutils-nice-nohup
 nice -n 5 nice; nohup echo hi </dev/null 2>/dev/null
 ### coreutils-tee
@@ -260,7 +260,7 @@ grep -c : /etc/passwd; pwck -qr; echo $?
 ### ps-self
 ps -o comm= -p $$; ps -o stat= -p $$ | cut -c1
 ### pgrep-pkill
-sleep 77 & sleep 0.1; pgrep -x sleep | wc -l; pkill -x sleep; wait; pgrep -x sleep; echo $?
+sleep 770 & for i in {1..300}; do pgrep -x sleep >/dev/null && break; sleep 0.1; done; pgrep -x sleep | wc -l; pkill -x sleep; wait; pgrep -x sleep; echo $?
 ### proc-self
 tr '\0' ' ' < /proc/self/cmdline; echo; cat /proc/self/comm; readlink /proc/self/exe; readlink /proc/self/cwd; readlink /proc/self/root
 ### proc-status
@@ -301,7 +301,7 @@ python3 -c "
 import subprocess as s
 print(s.run(['sh','-c','cat; echo err >&2; exit 3'],input=b'in',capture_output=True))
 print(s.check_output('echo a|tr a b',shell=True))
-try: s.run(['sleep','9'],timeout=.2)
+try: s.run(['sleep','99'],timeout=.2)
 except s.TimeoutExpired: print('timeout')
 try: s.run(['/no/such'])
 except FileNotFoundError as e: print(e)
@@ -533,37 +533,51 @@ printf 'one\ntwo\n' > f; python3 -c "
 import pty,os,time
 pid,fd=pty.fork()
 if pid==0: os.environ['TERM']='vt100'; os.execvp('vim.tiny',['vim.tiny','-u','NONE','f'])
-time.sleep(1); os.write(fd,b'ihello \x1b'); time.sleep(.3); os.write(fd,b':wq\r')
+o=b''
+while b'one' not in o: o+=os.read(fd,9999)
+os.write(fd,b'ihello \x1b'); time.sleep(.5); os.write(fd,b':wq\r')
 try:
     while os.read(fd,9999): pass
 except OSError: pass
 print(os.waitstatus_to_exitcode(os.waitpid(pid,0)[1]))"; cat f
 ### less-pty
 seq 1000 > f; python3 -c "
-import pty,os,time
+import pty,os
 pid,fd=pty.fork()
 if pid==0: os.environ['TERM']='vt100'; os.execvp('less',['less','f'])
-time.sleep(.5); os.write(fd,b'G'); time.sleep(.3); os.write(fd,b'q'); o=b''
+o=b''
+def till(t):
+    global o
+    while t not in o: o+=os.read(fd,9999)
+till(b'20'); os.write(fd,b'G'); till(b'1000'); os.write(fd,b'q')
 try:
     while (x:=os.read(fd,9999)): o+=x
 except OSError: pass
 print(b'1000' in o, os.waitstatus_to_exitcode(os.waitpid(pid,0)[1]))"
 ### bash-pty-job-control
-python3 -c "
-import pty,os,time
+python3 - <<'X'
+import pty,os
 pid,fd=pty.fork()
 if pid==0: os.execvp('bash',['bash','--norc','--noprofile','-i'])
-def say(b,t=.4): os.write(fd,b); time.sleep(t)
-time.sleep(.6); say(b'PS1=\"\"; stty -echo\n'); say(b'sleep 50\n'); say(b'\x1a'); say(b'jobs\n'); say(b'fg\n'); say(b'\x03'); say(b'echo st=\$?\n'); say(b'exit 6\n'); o=b''
+o=b''
+def say(b,t):
+    global o
+    os.write(fd,b)
+    while t not in o: o+=os.read(fd,9999)
+# Each key is for whoever has said that it is in front.
+say(b'PS1=""; stty -echo; echo a$((1+1))\n',b'a2')
+say(b"sh -c 'trap \"echo c$((1+1))\" CONT; echo b$((1+1)); while :; do sleep .1; done'\n",b'b2')
+say(b'\x1a',b'Stopped'); say(b'jobs; echo d$((1+1))\n',b'd2'); say(b'fg\n',b'c2'); os.write(fd,b'\x03'); say(b'echo st=$?\n',b'st='+b'1'); say(b'exit 6\n',b'')
 try:
     while (x:=os.read(fd,9999)): o+=x
 except OSError: pass
-print(b'Stopped' in o, b'st=130' in o, os.waitstatus_to_exitcode(os.waitpid(pid,0)[1]))"
+print(b'Stopped' in o, b'st=130' in o, os.waitstatus_to_exitcode(os.waitpid(pid,0)[1]))
+X
 ### script-pty-size
 python3 -c "
 import pty,os,fcntl,termios,struct,signal,time
 pid,fd=pty.fork()
-if pid==0: os.execvp('bash',['bash','-c','trap \"stty size\" WINCH; echo r; sleep .6 & wait; wait'])
+if pid==0: os.execvp('bash',['bash','-c','trap \"stty size\" WINCH; echo r; sleep 3 & wait; wait'])
 os.read(fd,99); fcntl.ioctl(fd,termios.TIOCSWINSZ,struct.pack('HHHH',33,77,0,0)); o=b''
 try:
     while (x:=os.read(fd,9999)): o+=x
@@ -666,11 +680,16 @@ for i in range(3):
 X
 ### bash-background-tty-read
 python3 - <<'X'
-import pty,os,time
+import pty,os
 pid,fd=pty.fork()
 if pid==0: os.execvp('bash',['bash','--norc','--noprofile','-i'])
-def say(b,t=.4): os.write(fd,b); time.sleep(t)
-time.sleep(.6); say(b'PS1=""; stty -echo\n'); say(b'cat &\n'); say(b'jobs\n'); say(b'fg\n'); say(b'to cat\n'); say(b'\x04'); say(b'echo st=$?\n'); say(b'exit 3\n'); o=b''
+o=b''
+def say(b,t):
+    global o
+    os.write(fd,b)
+    while t not in o: o+=os.read(fd,9999)
+say(b'PS1=""; stty -echo; echo a$((1+1))\n',b'a2'); say(b'cat & until jobs -s | grep -q cat; do sleep .1; done; jobs; echo b$((1+1))\n',b'b2')
+say(b'fg\nto cat\n',b'to cat\r\n'); os.write(fd,b'\x04'); say(b'echo st=$?\n',b'st=0'); os.write(fd,b'exit 3\n')
 try:
     while (x:=os.read(fd,9999)): o+=x
 except OSError: pass

@@ -20,7 +20,7 @@ use tests::script::{self, Case, Expected, Outcome};
 
 /// What the cases find as /opt/threads.
 const THREADS: &str = env!("CARGO_BIN_EXE_threads");
-const TIMEOUT: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(600);
 const PLATFORMS: [&str; 2] = ["systrap", "ptrace"];
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
