@@ -44,7 +44,7 @@ pub(super) struct Console {
 }
 
 /// How long what was written last may take to be shown.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Console {
     /// Connects a new terminal of `devpts` with the host's, and opens the guest's end.

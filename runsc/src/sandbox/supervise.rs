@@ -118,7 +118,7 @@ fn epitaph(status: Option<WaitStatus>) -> String {
 }
 
 /// How long a sandbox may go on without its gofer.
-const LAST_WORD: Duration = Duration::from_millis(300);
+const LAST_WORD: Duration = Duration::from_secs(3);
 
 /// No more commands may be connected at once.
 const CLIENTS: usize = 256;
