@@ -67,7 +67,7 @@ fn spawn(directory: &Path, policy: Policy, uid: Option<u32>) -> (Child, Connecti
     let child = command.spawn().unwrap();
     // The command's copy of the server's end goes with it.
     drop(command);
-    (child, Connection::with_patience(ours.into(), Duration::from_secs(20)))
+    (child, Connection::with_patience(ours.into(), Duration::from_secs(60)))
 }
 
 fn finish(mut child: Child, connection: Connection) {

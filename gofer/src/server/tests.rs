@@ -41,7 +41,7 @@ fn path_fd(path: &Path) -> OwnedFd {
 fn serve_roots(dir: tempfile::TempDir, roots: Vec<Root>) -> Served {
     let (ours, theirs) = Socket::pair().unwrap();
     let server = std::thread::spawn(move || run(ours.into(), roots, ProcFd::open().unwrap()));
-    let connection = Connection::with_patience(theirs.into(), Duration::from_secs(10));
+    let connection = Connection::with_patience(theirs.into(), Duration::from_secs(60));
     Served { dir, connection: Some(connection), server: Some(server) }
 }
 

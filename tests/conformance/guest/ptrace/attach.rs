@@ -7,10 +7,10 @@ use crate::kit::{self, Arg as _};
 fn sleeper() -> i32 {
     let pid = kit::fork(|| {
         loop {
-            kit::sleep_ms(10);
+            kit::sleep_ms(100_000);
         }
     });
-    kit::sleep_ms(20);
+    kit::until_asleep(i64::from(pid));
     pid
 }
 

@@ -55,27 +55,29 @@ pub fn reads() {
 }
 
 pub fn waits() {
+    let (r, w) = kit::pipe();
     both("wait4", || {
         let pid = kit::fork(|| {
-            kit::sleep_ms(600);
+            sys!(read, r, [0u8; 1].as_mut_ptr(), 1).ok();
             0
         });
         let ret = sys!(wait4, pid, 0, 0, 0);
         if ret.0 < 0 { kit::wait_for(pid); ret } else { kit::Ret(0) }
-    }, || ());
+    }, || kit::ignore(sys!(write, w, &b"x"[..], 1).ok()));
     let at = kit::shared_page().cast::<u32>();
     unsafe { at.write(5) };
     let wake = || kit::ignore(sys!(futex, at, 1, 10, 0, 0, 0).ok());
-    let time = [0i64, 600_000_000];
+    // None of them lasts so long.
+    let time = [100i64, 0];
     both("futex without time", || sys!(futex, at, 0, 5, 0, 0, 0), wake);
     both("futex with time", || sys!(futex, at, 0, 5, time.as_ptr(), 0, 0), || ());
-    both("poll", || sys!(poll, 0, 0, 600), || ());
+    both("poll", || sys!(poll, 0, 0, 100_000), || ());
     both("nanosleep", || sys!(nanosleep, time.as_ptr(), 0), || ());
     both("clock_nanosleep", || sys!(clock_nanosleep, 1, 0, time.as_ptr(), 0), || ());
     let ep = sys!(epoll_create1, 0).fd();
     let mut event = [0u8; 12];
     let event = event.as_mut_ptr();
-    both("epoll", || sys!(epoll_wait, ep, event, 1, 600), || ());
+    both("epoll", || sys!(epoll_wait, ep, event, 1, 100_000), || ());
 }
 
 pub fn stop_and_continue() {
