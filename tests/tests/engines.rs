@@ -88,14 +88,6 @@ const ENGINES: [Engine; 5] = [
             cd "$LAB"; export CONTAINERD_ADDRESS=$LAB/sock CONTAINERD_NAMESPACE=$(basename "$LAB")
             run() { ctr run --runc-binary "$RUNTIME" --env PATH=/bin "${flags[@]}" --rootfs "$@"; }
             start() { run -d "$LAB/root" "$@"; }
-            # What a terminal shows up to the line `over`; then there is this file in the root. (Given a line to
-            # read, ctr does not end.)
-            shown() {
-                local line
-                sed -u 's/\^@//; s/\r//' | while read -r line; do
-                    if [ "$line" = over ]; then touch "$LAB/root/$1"; else echo "$line"; fi
-                done
-            }
             flags=(--rm)"#,
     },
     Engine {
