@@ -7,7 +7,7 @@ show pre-sc.scope "Slice ControlGroup Delegate ActiveState CPUAccounting MemoryA
 pid=$(runtime state sc | grep -o "\"pid\": [0-9]*" | cut -d" " -f2)
 grep "/a.slice/a-b.slice/pre-sc.scope$" /proc/$pid/cgroup | cut -d: -f2 | grep -v devices | sort
 cat $(dirname $(find /sys/fs/cgroup -path "*/a-b.slice/pre-sc.scope/cgroup.procs" | head -1))/cgroup.procs | grep -cx $pid
-runtime kill sc KILL; for i in $(seq 100); do runtime delete sc 2>/dev/null && break; sleep 0.1; done
+runtime kill sc KILL; for i in $(seq 600); do runtime delete sc 2>/dev/null && break; sleep 0.1; done
 shown pre-sc.scope'
 
 ### no-path
@@ -50,7 +50,7 @@ runtime list -q; show p-tt.scope ActiveState; runtime delete --force t1; shown p
 
 ### a-unit-that-is-anothers
 both '
-systemd-run --quiet --scope --unit=p-tk.scope sleep 1000 & sleep 0.3
+systemd-run --quiet --scope --unit=p-tk.scope sleep 1000 & for i in $(seq 600); do systemctl is-active --quiet p-tk.scope && break; sleep 0.1; done
 start tk :p:tk {} {} "sleep 1000" >/dev/null; echo $?; runtime delete --force tk 2>/dev/null
 show p-tk.scope "ActiveState Description"; systemctl stop p-tk.scope; shown p-tk.scope'
 
@@ -63,7 +63,7 @@ runtime delete --force ex; shown p-ex.scope; test -e /proc/$(cat ex.pid) || echo
 
 ### end-by-itself
 both '
-start en :p:en {} {} true; for i in $(seq 100); do systemctl is-active --quiet p-en.scope || break; sleep 0.1; done
+start en :p:en {} {} true; for i in $(seq 600); do systemctl is-active --quiet p-en.scope || break; sleep 0.1; done
 runtime delete en; echo $?; shown p-en.scope'
 
 ### foreground
@@ -76,8 +76,8 @@ start pa :p:pa {} {} "sleep 1000"; runtime pause pa; runtime list | grep -o paus
 
 ### stop-of-the-unit
 both '
-start st :p:st {} {} "trap exit TERM; while :; do sleep 0.1; done"; sleep 0.3; systemctl stop p-st.scope; shown p-st.scope
-for i in $(seq 100); do runtime state st | grep -q stopped && break; sleep 0.1; done; runtime state st | grep -o stopped; runtime delete st; echo $?'
+start st :p:st {} {} "trap exit TERM; while :; do sleep 0.1; done"; sleep 2; systemctl stop p-st.scope; shown p-st.scope
+for i in $(seq 600); do runtime state st | grep -q stopped && break; sleep 0.1; done; runtime state st | grep -o stopped; runtime delete st; echo $?'
 
 ### no-bus
 both '
@@ -93,7 +93,7 @@ both '
 export DOCKER_HOST=unix:///run/docker.sock
 printf "{\"runtimes\": {\"ours\": {\"path\": \"%s\"}}, \"default-runtime\": \"ours\"}" $RUNTIME >daemon.json
 dockerd --config-file $PWD/daemon.json --data-root $PWD/data --exec-root /run/docker-exec --pidfile /run/docker.pid --iptables=false --ip6tables=false --bridge=none --exec-opt native.cgroupdriver=systemd -H $DOCKER_HOST >docker.log 2>&1 &
-for i in $(seq 60); do docker version >/dev/null 2>&1 && break; sleep 0.5; done
+for i in $(seq 240); do docker version >/dev/null 2>&1 && break; sleep 0.5; done
 docker info -f "{{.CgroupDriver}} {{.CgroupVersion}}" 2>/dev/null
 tar -C $LAB/root -c . | docker import - busybox >/dev/null
 docker run --rm --network none busybox sh -c "echo hi; exit 3"; echo $?
@@ -113,7 +113,7 @@ cd home; HOME=$PWD setpriv --reuid daemon --regid daemon --clear-groups bash $LA
 systemctl kill --signal=KILL user.service
 END
 cat >user <<'END'
-for i in $(seq 100); do busctl --user status org.freedesktop.systemd1 >/dev/null 2>&1 && break; sleep 0.1; done
+for i in $(seq 600); do busctl --user status org.freedesktop.systemd1 >/dev/null 2>&1 && break; sleep 0.1; done
 runtime() { "$RUNTIME" --root $XDG_RUNTIME_DIR/state --systemd-cgroup "$@"; }
 cp -r $LAB/root .; LAB=$PWD; bundle us :p:us {} {} "sleep 1000"
 map='[{"containerID": 0, "hostID": '$(id -u)', "size": 1}]'

@@ -225,12 +225,12 @@ END
                     exec unshare --mount --pid --cgroup --fork --kill-child bash boot $kind
                 ) >$kind/log 2>&1 &
                 holder=$!
-                for i in $(seq 100); do
+                for i in $(seq 600); do
                     init=$(cat /proc/$holder/task/$holder/children) || { cat $kind/log; exit 1; }
                     [ -n "$init" ] && nsenter -t $init -m -p -C busctl status org.freedesktop.systemd1 >/dev/null 2>&1 && break
                     sleep 0.1
                 done
-                [ "$i" -lt 100 ] || { tail -n 5 $kind/log; exit 1; }
+                [ "$i" -lt 600 ] || { tail -n 5 $kind/log; exit 1; }
                 echo $init >$kind/init
             done"#,
         prelude: r#"
