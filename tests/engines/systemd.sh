@@ -76,7 +76,8 @@ start pa :p:pa {} {} "sleep 1000"; runtime pause pa; runtime list | grep -o paus
 
 ### stop-of-the-unit
 both '
-start st :p:st {} {} "trap exit TERM; while :; do sleep 0.1; done"; sleep 2; systemctl stop p-st.scope; shown p-st.scope
+rm -f $LAB/root/tmp/st; start st :p:st {} {} "trap exit TERM; >/tmp/st; while :; do sleep 0.1; done"
+for i in $(seq 200); do [ -e $LAB/root/tmp/st ] && break; sleep 0.1; done; systemctl stop p-st.scope; shown p-st.scope
 for i in $(seq 600); do runtime state st | grep -q stopped && break; sleep 0.1; done; runtime state st | grep -o stopped; runtime delete st; echo $?'
 
 ### no-bus

@@ -22,8 +22,8 @@ use tests::oci::{
 };
 
 /// How long what belongs to a container may outlive the death of a part of it, on a host that has much else
-/// to do: not as long as anybody's patience.
-const AFTER_DEATH: Duration = Duration::from_secs(15);
+/// to do, not as long as anybody's patience; and in full, for which the host should be quiet.
+const AFTER_DEATH: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(1));
 
 /// How much is done: by default, and in full.
 const SEQUENCE: (usize, usize) = (12, 2000);
@@ -33,7 +33,7 @@ const DEATHS: (usize, usize) = (10, 500);
 /// Every how many host calls a command is killed.
 const STEP: (usize, usize) = (9, 1);
 
-fn size((sample, full): (usize, usize)) -> usize {
+fn size<T>((sample, full): (T, T)) -> T {
     if std::env::var("LEFTOVERS").is_ok_and(|it| it == "full") { full } else { sample }
 }
 
@@ -269,10 +269,14 @@ fn deaths(bed: &mut Bed, kind: &str) -> Result<()> {
                 return bed.nothing_is_left();
             }
             let died = Instant::now();
-            bed.reaper.wait(pid, AFTER_DEATH).context("its engine sees no end")?;
+            bed.reaper.wait(pid, size(AFTER_DEATH)).context("its engine sees no end")?;
             while !host::descendants().is_empty() {
                 bed.reaper.reap();
-                ensure!(died.elapsed() < AFTER_DEATH, "still there: {:?}", host::descendants());
+                ensure!(
+                    died.elapsed() < size(AFTER_DEATH),
+                    "still there: {:?}",
+                    host::descendants()
+                );
                 std::thread::sleep(Duration::from_millis(1));
             }
             bed.is_in("stopped")?;

@@ -104,7 +104,7 @@ impl Fixed {
 }
 
 /// How long a sandbox whose zygote was killed may take to end by itself.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Makes stubs.
 #[derive(Debug)]
