@@ -146,7 +146,6 @@ impl SystrapContext {
         if set_bases {
             channel.set(field::FS_BASE, wanted.0);
             channel.set(field::GS_BASE, wanted.1);
-            self.bases = wanted;
         }
         channel.set(field::SET_BASES, u32::from(set_bases));
         channel.set(field::COMMAND, COMMAND_RESUME);
@@ -154,6 +153,8 @@ impl SystrapContext {
             self.thread.bell.take();
             return Ok(Exit::Interrupted);
         }
+        // Only now: a stub that is not told to go on does not set them.
+        self.bases = wanted;
         let calm = || -> Calm {
             let thread = Arc::clone(&self.thread);
             Box::new(move || thread.channel.set(field::SPINS, 0))

@@ -33,6 +33,7 @@ contract! {
         bad_extended_state_is_refused,
         a_fresh_guest_sees_no_old_state,
         segment_bases,
+        segment_bases_in_a_storm,
         call_numbers,
         int_0x80_and_vsyscall,
         rdtsc_and_cpuid_work,

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Registers and how calls arrive.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
 use abi::{Errno, UserAddr};
 use platform::{Exit, HostCallError};
 
@@ -130,6 +136,33 @@ pub fn a_fresh_guest_sees_no_old_state(host: &Host) {
         guest.load(code::xmm());
         guest.call();
     }
+}
+
+/// New bases hold from the next run on, also when an interrupt comes just before it.
+pub fn segment_bases_in_a_storm(host: &Host) {
+    let mut guest = host.guest(code::bases());
+    guest.put(DATA, 0x77);
+    guest.put(DATA + 0x1000, 0x78);
+    let interrupter = guest.context.interrupter();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                interrupter.interrupt();
+                // The guest is to get somewhere in between.
+                thread::sleep(Duration::from_micros(20));
+            }
+        });
+        let wrong = (0..2000).find(|round| {
+            let (base, number) = [(DATA, 0x77), (DATA + 0x1000, 0x78)][round % 2];
+            (guest.registers.fs_base, guest.registers.gs_base) = (base, DATA);
+            guest.registers.rip = CODE;
+            guest.call();
+            (guest.registers.fs_base, guest.registers.orig_rax) != (base, number)
+        });
+        over.store(true, Ordering::SeqCst);
+        assert_eq!(wrong, None);
+    });
 }
 
 pub fn segment_bases(host: &Host) {
