@@ -68,15 +68,18 @@ fn take(list: &[usize]) -> io::Result<()> {
 /// The numbers of a list like `0-3,7`. Those that no set of the host's can hold are left out, as its kernel
 /// leaves them out.
 fn numbers(list: &str) -> Option<Vec<usize>> {
-    let mut numbers = Vec::new();
+    let mut is_listed = vec![false; CpuSet::count()];
     for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
         if first > last {
             return None;
         }
-        numbers.extend(first..=last.min(CpuSet::count() - 1));
+        let places = is_listed.get_mut(first..=last.min(CpuSet::count() - 1));
+        places.unwrap_or_default().fill(true);
     }
+    let numbers: Vec<usize> =
+        is_listed.iter().enumerate().filter_map(|(cpu, listed)| listed.then_some(cpu)).collect();
     // Nothing of what was asked for is there: that is not the same as to ask for nothing.
     let is_lost = numbers.is_empty() && !list.trim().is_empty();
     (!is_lost).then_some(numbers)
@@ -90,6 +93,8 @@ mod tests {
     fn lists_of_processors() {
         assert_eq!(numbers("0-3,7"), Some(vec![0, 1, 2, 3, 7]));
         assert_eq!(numbers(" 1 , ,2"), Some(vec![1, 2]));
+        assert_eq!(numbers("7,0-3,1-2"), Some(vec![0, 1, 2, 3, 7]));
+        assert_eq!(numbers(&"0-1023,".repeat(1 << 18)).map(|it| it.len()), Some(1024));
         assert_eq!(numbers(""), Some(vec![]));
         assert_eq!(numbers("1022-18446744073709551615"), Some(vec![1022, 1023]));
         for bad in ["3-1", "x", "1-", "-1", "99999", ","] {

@@ -104,10 +104,12 @@ impl Cgroup {
         }
         if let Some(unit) = &self.unit {
             // systemd would ask them to end, and wait.
-            ours.iter().for_each(|directory| directory.clear(deadline));
-            // Without it there is only less to remove: a unit goes with its last process.
-            if let Err(error) = unit.stop(&self.token) {
-                tracing::warn!("{error}");
+            let clear = || ours.iter().for_each(|directory| directory.clear(deadline));
+            match unit.stop(&self.token, clear) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                // Without it there is only less to remove: a unit goes with its last process.
+                Err(error) => tracing::warn!("{error}"),
             }
         }
         ours.iter().try_for_each(|directory| directory.remove(deadline))

@@ -10,7 +10,7 @@ use super::{
 };
 
 const PREFIX: &str = "org.systemd.property.";
-/// Arrays in arrays in arrays serve nobody.
+/// So many types and arrays may stand before a value: more serve nobody.
 const DEEPEST: usize = 4;
 
 /// The properties that `annotations` ask for.
@@ -65,8 +65,17 @@ fn value(rest: &mut &str, kind: Option<&str>, depth: usize) -> Result<Value, &'s
     if let Some(after) = rest.strip_prefix('@') {
         let end = after.find(char::is_whitespace).ok_or("a type without a value")?;
         let (kind, after) = after.split_at(end);
+        let arrays = kind.len() - kind.trim_start_matches('a').len();
+        let is_known = arrays <= DEEPEST
+            && matches!(
+                kind.get(arrays..),
+                Some("y" | "b" | "n" | "q" | "i" | "u" | "x" | "t" | "s" | "o")
+            );
+        if !is_known {
+            return Err("a type that is not supported");
+        }
         *rest = after;
-        return value(rest, Some(kind), depth);
+        return value(rest, Some(kind), less(depth)?);
     }
     match rest.chars().next() {
         Some(quote @ ('\'' | '"')) => {
@@ -85,12 +94,16 @@ fn value(rest: &mut &str, kind: Option<&str>, depth: usize) -> Result<Value, &'s
             match word {
                 "true" | "false" if kind.unwrap_or("b") == "b" => Ok(Value::Bool(word == "true")),
                 _ => match keyword(word) {
-                    Some(kind) => value(rest, Some(kind), depth),
+                    Some(kind) => value(rest, Some(kind), less(depth)?),
                     None => number(word, kind.unwrap_or("i")),
                 },
             }
         }
     }
+}
+
+fn less(depth: usize) -> Result<usize, &'static str> {
+    depth.checked_sub(1).ok_or("too many types or arrays before a value")
 }
 
 /// The type that a word stands for.
@@ -163,7 +176,7 @@ fn string(rest: &mut &str, quote: char) -> Result<String, &'static str> {
 }
 
 fn array(rest: &mut &str, kind: Option<&str>, depth: usize) -> Result<Value, &'static str> {
-    let depth = depth.checked_sub(1).ok_or("too many arrays in arrays")?;
+    let depth = less(depth)?;
     let mut kind = match kind {
         Some(kind) => {
             Some(kind.strip_prefix('a').ok_or("an array where there should be none")?.to_string())
@@ -240,6 +253,9 @@ mod tests {
             "uint64 true",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+        for bad in ["byte ", "@t ", "[", "@aaaaaas ", "@z ", "@as"] {
+            assert!(parse(&bad.repeat(1 << 18)).is_err(), "{bad}");
         }
     }
 

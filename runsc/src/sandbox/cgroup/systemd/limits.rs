@@ -15,6 +15,8 @@ const WITH_CPUSETS: u32 = 244;
 const HUNDREDTH_US: u64 = 10_000;
 /// No more processors or memory nodes are named one by one.
 const MOST: usize = 1 << 16;
+/// A longer list has no property.
+const LONGEST: usize = 4096;
 
 /// The properties that say the same as `writes`, as far as `release` has any.
 pub(super) fn properties(version: Version, writes: &[Write], release: u32) -> Vec<Property> {
@@ -79,6 +81,9 @@ fn amount(text: &str) -> Option<u64> {
 
 /// `0-3,7` as the bits of bytes.
 fn mask(list: &str) -> Option<Value> {
+    if list.len() > LONGEST {
+        return None;
+    }
     let mut bytes: Vec<u8> = Vec::new();
     for part in list.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -182,25 +182,28 @@ impl Unit {
         set.map(drop).map_err(self.asked(STEP))
     }
 
-    /// Ends it if it is the one with this token: nothing of it stays, not even that it has failed.
-    pub(super) fn stop(&self, token: &str) -> Result<(), SystemdError> {
+    /// Ends it, after `clear` has ended its processes: nothing of it stays, not even that it has failed.
+    /// `false` if it is another's, of which nothing is touched.
+    pub(super) fn stop(&self, token: &str, clear: impl FnOnce()) -> Result<bool, SystemdError> {
         const STEP: &str = "stop";
         let mut manager = self.manager(STEP)?;
         match manager.description(&self.name).map_err(self.asked(STEP))? {
             Some(text) if text.split(' ').any(|word| word == token) => {}
             Some(text) => {
                 tracing::debug!("{} is another's: {text}", self.name);
-                return Ok(());
+                return Ok(false);
             }
-            None => return Ok(()),
+            None => return Ok(true),
         }
+        clear();
         let body = Body::default().text(&self.name).text("replace");
-        let stopped = match manager.job("StopUnit", "ss", body) {
-            Ok(result) => self.finished(STEP, result),
-            Err(BusError::Refused { name, .. }) if name == NO_SUCH_UNIT => Ok(()),
-            Err(error) => Err(self.asked(STEP)(error)),
-        };
-        stopped.and_then(|()| manager.reset(&self.name).map_err(self.asked(STEP)))
+        match manager.job("StopUnit", "ss", body) {
+            Ok(result) => self.finished(STEP, result)?,
+            Err(BusError::Refused { name, .. }) if name == NO_SUCH_UNIT => {}
+            Err(error) => return Err(self.asked(STEP)(error)),
+        }
+        manager.reset(&self.name).map_err(self.asked(STEP))?;
+        Ok(true)
     }
 
     fn manager(&self, step: &'static str) -> Result<Manager, SystemdError> {
