@@ -17,7 +17,7 @@
 //! computes, the call blocks, another process wants the CPU), they come together again, and the next
 //! try waits twice as long. While the sentry's thread sleeps in a call, its stub does not look.
 //!
-//! A guest that makes no call for a millisecond, because it computes or waits in a futex, needs no sentry
+//! A guest that makes no call for some milliseconds, because it computes or waits in a futex, needs no sentry
 //! nearby: its stub is let go, and the host's scheduler puts it where it would put the host's own
 //! program, until its next call. But threads that wait for each other all the time stay on CPUs of their
 //! own while there are enough: a guest's wait or wake-up has the cost of a SIGSYS on top, most of which two
@@ -26,8 +26,8 @@
 use std::{
     cell::Cell,
     sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -53,8 +53,14 @@ const SHARING: u32 = 16;
 /// Waits in a futex between two looks, for each millisecond, that make a guest one of those that wait for each
 /// other all the time.
 const CHATTY: u64 = 8;
-/// How long a run lasts before the stub is let go.
-const PATIENCE_TIME: Duration = Duration::from_millis(1);
+/// How long a run lasts before the stub is let go, when the one before was long as well.
+const LONG_RUN: Duration = Duration::from_millis(1);
+/// About so long, in ticks of today's processors' clock.
+const LONG_TICKS: u64 = 1 << 21;
+/// The same after a short run. That most often ends soon, and a timer that comes before the host's own next
+/// tick (every 4 ms at most on most kernels) has to be programmed into the processor and out of it, which
+/// takes a virtual one some 10 µs each.
+const FIRST_LONG_RUN: Duration = Duration::from_millis(5);
 
 /// The CPUs that this process may use, with the pairs that are busy on each.
 #[derive(Debug)]
@@ -214,6 +220,14 @@ pub(crate) struct Place {
     apart: Option<u32>,
     quick_in_row: u32,
     patience: u32,
+    /// The guest's last run was a long one.
+    was_long: bool,
+    /// One of its runs was.
+    has_long: bool,
+    /// For its parent and its kin: the last one of them of whom it is known had a long run.
+    kin: Arc<AtomicBool>,
+    /// The same of its own children: the next one may have one as well.
+    children: Arc<AtomicBool>,
     /// When it was last looked at, by the processor's clock, and how often the guest had waited by then.
     looked: (u64, u64),
     /// When the guest was last given the turn, and when it came back.
@@ -232,6 +246,10 @@ impl Default for Place {
             apart: None,
             quick_in_row: 0,
             patience: PATIENCE,
+            was_long: false,
+            has_long: false,
+            kin: Arc::default(),
+            children: Arc::default(),
             looked: (0, 0),
             given: 0,
             back: 0,
@@ -245,7 +263,8 @@ impl Place {
     pub(crate) fn child(&self) -> Place {
         let own = Place::default();
         let is_free = own.is_free || self.is_free;
-        Place { at: self.stub_at, stub_at: self.stub_at, is_free, ..own }
+        let kin = Arc::clone(&self.children);
+        Place { at: self.stub_at, stub_at: self.stub_at, is_free, kin, ..own }
     }
 
     /// The place of a fresh stub, which is made ready where the calling thread runs before its guest is.
@@ -320,7 +339,9 @@ impl Place {
 
     /// How long to wait for the guest before [`Place::let_go`], if the stub is tied.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        (!self.is_free).then_some(PATIENCE_TIME)
+        let is_expected = self.was_long || self.kin.load(Ordering::Relaxed);
+        let patience = if is_expected { LONG_RUN } else { FIRST_LONG_RUN };
+        (!self.is_free).then_some(patience)
     }
 
     /// The guest has been running for long: its stub may run anywhere.
@@ -370,6 +391,11 @@ impl Place {
         }
         let before = self.back;
         self.back = sys::ticks();
+        self.was_long = self.back.saturating_sub(self.given) >= LONG_TICKS;
+        if self.was_long && !self.has_long {
+            self.has_long = true;
+            self.kin.store(true, Ordering::Relaxed);
+        }
         let is_quick = self.back.saturating_sub(self.given) < QUICK
             && self.given.saturating_sub(before) < QUICK;
         self.quick_in_row = if is_quick { self.quick_in_row.saturating_add(1) } else { 0 };
@@ -406,6 +432,9 @@ impl Place {
     /// The calling thread drives this guest no more. It stays where it is: most often the next one that
     /// it drives is there too.
     pub(crate) fn leave_for_good(&mut self) {
+        if !self.has_long {
+            self.kin.store(false, Ordering::Relaxed);
+        }
         if self.apart.take().is_some() {
             cpus().apart.fetch_sub(1, Ordering::Relaxed);
             CALM.take();

@@ -208,19 +208,27 @@ pub(crate) fn receive_sender(socket: BorrowedFd<'_>, timeout: Duration) -> io::R
     Err(io::Error::other("a message without a sender"))
 }
 
-/// Waits until a child of the calling thread (not of its siblings) has ended, and leaves it a
-/// zombie, so that its number cannot be reused yet. `None` when there is no child.
-pub(crate) fn peek_ended_child() -> io::Result<Option<i32>> {
+/// Looks for a child of the calling thread (not of its siblings) that has ended, with `waits` until one
+/// has, and leaves it a zombie, so that its number cannot be reused yet. `None` when there is no child, or
+/// none has ended.
+pub(crate) fn peek_ended_child(waits: bool) -> io::Result<Option<i32>> {
     loop {
         // SAFETY: all-zero is a valid `siginfo_t`.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        let options = libc::WEXITED | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
+        let mut options = libc::WEXITED | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
+        if !waits {
+            options |= libc::WNOHANG;
+        }
         // SAFETY: `info` lives through the call.
         let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) };
         if result == 0 {
             if matches!(info.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED) {
                 // SAFETY: waitid filled in a SIGCHLD's fields.
                 return Ok(Some(unsafe { info.si_pid() }));
+            }
+            // SAFETY: as above; the number stays 0 when there is none.
+            if !waits && unsafe { info.si_pid() } == 0 {
+                return Ok(None);
             }
             // Traced by another thread, which pokes it: soon over.
             std::thread::sleep(Duration::from_micros(200));

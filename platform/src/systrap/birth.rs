@@ -10,7 +10,7 @@ use std::{
 use super::{
     filter,
     gate::Pass,
-    shared::{CHANNEL_SIZE, COMMAND_EXIT, Op, TURN_SENTRY},
+    shared::{CHANNEL_SIZE, COMMAND_EXIT, OP_ANNOUNCE, Op, TURN_NEWBORN, TURN_SENTRY},
     subprocess::Subprocess,
     thread::{BIRTH_DEADLINE, Thread, cleanup, op},
     wake,
@@ -118,16 +118,18 @@ impl Subprocess {
         let addr = child.channel.stub_addr();
         let size = CHANNEL_SIZE as u64;
         let (socket_fd, channel_fd) = self.free_descriptors();
-        // The child: drop the parent's things, then say who it is.
-        let hello = child.scratch(8, &[0]);
+        // The child: drop the parent's things, and trap; from its frame it says who it is. So whoever
+        // hears that need not wait for the frame.
         child.set_ops(&[
             cleanup(libc::SYS_close, [self.stub_socket, 0, 0, 0, 0, 0]),
             cleanup(libc::SYS_close, [channel_fd, 0, 0, 0, 0, 0]),
             op(libc::SYS_madvise, [addr, size, word(libc::MADV_DONTFORK), 0, 0, 0]),
             op(libc::SYS_prctl, [word(libc::PR_SET_PDEATHSIG), word(libc::SIGKILL), 0, 0, 0, 0]),
             child.stack_op(),
-            op(libc::SYS_sendto, [socket_fd, hello, 1, 0, 0, 0]),
         ]);
+        let hello = [socket_fd, child.scratch(8, &[0]), 1, 0, 0, 0];
+        child.channel.set_op(OP_ANNOUNCE, op(libc::SYS_sendto, hello));
+        child.channel.turn().store(TURN_NEWBORN, Ordering::SeqCst);
         let sent = child
             .channel
             .give_file(|channel| self.send(&[theirs.as_raw_fd(), channel.as_raw_fd()]));

@@ -208,8 +208,10 @@ impl SystrapContext {
         self.frame.filter(|_| waits).map(|frame| Rest { frame, bases, stub_at })
     }
 
+    /// Whether the stub can copy at once. On the sentry's CPU it cannot, though it may not have gone to
+    /// sleep yet: two switches of threads cost more than a copy from outside.
     fn is_watching(&self) -> bool {
-        self.frame.is_some() && wake::is_watching(self.thread.channel.turn())
+        self.looks > 0 && self.frame.is_some() && wake::is_watching(self.thread.channel.turn())
     }
 }
 

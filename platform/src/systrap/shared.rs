@@ -13,6 +13,8 @@ pub const CHANNEL_SIZE: usize = 0x2_0000;
 pub const OPS_OFFSET: usize = 0x1000;
 /// How many operations fit.
 pub const OPS_MAX: usize = 48;
+/// The one by which a newborn process says that its first frame is complete.
+pub const OP_ANNOUNCE: usize = OPS_MAX - 1;
 /// Small structures that operations point to.
 pub const SCRATCH_OFFSET: usize = 0x1c00;
 /// The beginning of the path that a call names.
@@ -38,6 +40,8 @@ pub const TURN_SENTRY: u32 = 2;
 pub const TURN_SENTRY_STUB_SLEEPS: u32 = 3;
 /// The stub process is gone; written by the sentry.
 pub const TURN_DEAD: u32 = 4;
+/// The stub acts, and has nobody to wake: the sentry waits for what [`OP_ANNOUNCE`] does.
+pub const TURN_NEWBORN: u32 = 5;
 
 /// Go back to the guest.
 pub const COMMAND_RESUME: u32 = 1;

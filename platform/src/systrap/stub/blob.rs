@@ -22,8 +22,8 @@ use core::{
 use shared::{
     BUFFER_OFFSET, CHANNEL_SIZE, COMMAND_COPY_IN, COMMAND_COPY_OUT, COMMAND_EXIT, COMMAND_OPS,
     COMMAND_RESUME, Control, EVENT_DONE, EVENT_SIGNAL, FEATURE_FSGSBASE, FEATURE_RDPID, OP_ALWAYS,
-    OP_MAY_FAIL, OPS_MAX, OPS_OFFSET, Op, PEEK_OFFSET, PEEK_SIZE, TURN_SENTRY,
-    TURN_SENTRY_STUB_SLEEPS, TURN_STUB_SENTRY_SLEEPS,
+    OP_ANNOUNCE, OP_MAY_FAIL, OPS_MAX, OPS_OFFSET, Op, PEEK_OFFSET, PEEK_SIZE, TURN_NEWBORN,
+    TURN_SENTRY, TURN_SENTRY_STUB_SLEEPS, TURN_STUB_SENTRY_SLEEPS,
 };
 
 #[path = "x86_64.rs"]
@@ -177,8 +177,13 @@ unsafe fn hand_over(control: *mut Control, event: u32) {
     // The sentry may take it back to 0 at any time.
     // SAFETY: the channel is mapped.
     let spins = || unsafe { (&raw const (*control).spins).read_volatile() };
-    if turn.swap(TURN_SENTRY, Ordering::SeqCst) == TURN_STUB_SENTRY_SLEEPS {
-        arch::syscall(SYS_FUTEX, [turn.as_ptr() as u64, FUTEX_WAKE, 1, 0, 0, 0]);
+    match turn.swap(TURN_SENTRY, Ordering::SeqCst) {
+        TURN_STUB_SENTRY_SLEEPS => {
+            arch::syscall(SYS_FUTEX, [turn.as_ptr() as u64, FUTEX_WAKE, 1, 0, 0, 0]);
+        }
+        // SAFETY: the operation is in the channel.
+        TURN_NEWBORN => unsafe { announce(control) },
+        _ => {}
     }
     let mut looked = 0;
     while looked < spins() {
@@ -215,6 +220,20 @@ unsafe fn set_bases(control: *mut Control) {
             arch::syscall(SYS_ARCH_PRCTL, [0x1002, fs, 0, 0, 0, 0]);
             arch::syscall(SYS_ARCH_PRCTL, [0x1001, gs, 0, 0, 0, 0]);
         }
+    }
+}
+
+/// Tells the sentry that a new process is there.
+///
+/// # Safety
+/// `control` is the calling thread's channel.
+unsafe fn announce(control: *mut Control) {
+    let ops = (control as usize + OPS_OFFSET) as *mut Op;
+    // SAFETY: inside the channel.
+    unsafe {
+        let op = ops.add(OP_ANNOUNCE);
+        let number = (&raw const (*op).number).read_volatile();
+        arch::syscall(number, (&raw const (*op).args).read_volatile());
     }
 }
 
