@@ -448,6 +448,10 @@ impl Place {
     /// Ties both threads to a CPU and counts the pair there.
     fn settle(&mut self, at: usize, stub: &impl Fn() -> Option<i32>) {
         let cpu = cpus().numbers.get(at).copied().unwrap_or(0);
+        // Before the ties, which take a while: who looks for a place meanwhile, as threads that were let wait
+        // at the same time do, must not take the same one.
+        self.at = Some(at);
+        count(Some(Counted::At(at)));
         if self.stub_at != Some(at) {
             if !stub().is_some_and(|tid| sys::tie(tid, &[cpu])) {
                 self.leave_for_good();
@@ -458,10 +462,7 @@ impl Place {
         }
         if !tie_self(at) {
             self.leave_for_good();
-            return;
         }
-        self.at = Some(at);
-        count(Some(Counted::At(at)));
     }
 
     /// The stub stays, this thread goes to another CPU.

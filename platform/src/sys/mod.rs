@@ -190,16 +190,19 @@ pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
 pub(crate) fn receive_sender(socket: BorrowedFd<'_>, timeout: Duration) -> io::Result<i32> {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
     let start = std::time::Instant::now();
-    while !is_readable(socket, timeout)? {
-        if start.elapsed() >= timeout {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-    }
     let mut byte = [0_u8; 8];
     let mut slices = [io::IoSliceMut::new(&mut byte)];
     let mut space = nix::cmsg_space!(UnixCredentials);
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
+    let message = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags) {
+            Err(nix::errno::Errno::EAGAIN) => {}
+            received => break received?,
+        }
+        if !is_readable(socket, timeout)? && start.elapsed() >= timeout {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    };
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmCredentials(sender) = control {
             return Ok(sender.pid());

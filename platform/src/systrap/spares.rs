@@ -20,6 +20,8 @@ const LOW: usize = 3;
 const HEAP: usize = 4;
 /// After so long without a wake-up all is put in order: idle sandboxes look alike.
 const QUIET: Duration = Duration::from_millis(100);
+/// How long its keeper sleeps after work: where much is taken it need not be woken each time.
+const BREATH: Duration = Duration::from_millis(1);
 
 /// A stub's socket: the sentry's end and the stub's.
 pub(crate) type Sockets = (OwnedFd, OwnedFd);
@@ -113,9 +115,11 @@ impl Spares {
     fn serve(&self) {
         let mut state = self.state.lock();
         let mut is_in_order = false;
+        let mut has_worked = false;
         while state.is_kept {
             let waste = std::mem::take(&mut state.waste);
             if !waste.is_empty() || state.lacks(STOCK) {
+                has_worked = true;
                 let lacks = (state.threads.len() < STOCK, state.sockets.len() < STOCK);
                 drop(state);
                 drop(waste);
@@ -134,7 +138,11 @@ impl Spares {
                 }
             }
             state.is_watched = !is_in_order;
-            if is_in_order {
+            if std::mem::take(&mut has_worked) {
+                drop(state);
+                thread::sleep(BREATH);
+                state = self.state.lock();
+            } else if is_in_order {
                 self.changed.wait(&mut state);
                 is_in_order = false;
             } else {
