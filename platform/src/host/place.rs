@@ -55,12 +55,12 @@ const SHARING: u32 = 16;
 const CHATTY: u64 = 8;
 /// How long a run lasts before the stub is let go, when the one before was long as well.
 const LONG_RUN: Duration = Duration::from_millis(1);
-/// About so long, in ticks of today's processors' clock.
-const LONG_TICKS: u64 = 1 << 21;
-/// The same after a short run. That most often ends soon, and a timer that comes before the host's own next
+/// The same after a short run. This one most often ends soon, and a timer that comes before the host's own next
 /// tick (every 4 ms at most on most kernels) has to be programmed into the processor and out of it, which
 /// takes a virtual one some 10 µs each.
 const FIRST_LONG_RUN: Duration = Duration::from_millis(5);
+/// What a long run takes at least, in ticks: about [`LONG_RUN`] on today's processors.
+const LONG_TICKS: u64 = 1 << 21;
 
 /// The CPUs that this process may use, with the pairs that are busy on each.
 #[derive(Debug)]
