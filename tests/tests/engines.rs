@@ -237,8 +237,9 @@ END
             cd "$LAB"
             runtime() { "$RUNTIME" --root /run/state --systemd-cgroup "$@"; }
             bundle() { # NAME CGROUPS-PATH RESOURCES ANNOTATIONS COMMAND
+                # A /dev of its own: runc makes links there, and other containers of this root do at the same time.
                 mkdir -p $1
-                printf '{"ociVersion": "1.0.2", "process": {"cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}, "args": ["sh", "-c", "%s"]}, "root": {"path": "%s"}, "annotations": %s, "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}], "linux": {"cgroupsPath": "%s", "resources": %s, "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"}]}}' \
+                printf '{"ociVersion": "1.0.2", "process": {"cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}, "args": ["sh", "-c", "%s"]}, "root": {"path": "%s"}, "annotations": %s, "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}, {"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}], "linux": {"cgroupsPath": "%s", "resources": %s, "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"}]}}' \
                     "$5" "$LAB/root" "$4" "$2" "$3" >$1/config.json
             }
             start() { bundle "$@"; runtime run -d -b $1 $1 </dev/null >$1/out 2>&1; local code=$?; cat $1/out; return $code; }
